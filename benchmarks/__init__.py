@@ -1,0 +1,1 @@
+"""Speed and calibration, measured: `python -m benchmarks.<name>`."""

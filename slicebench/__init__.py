@@ -1,0 +1,1 @@
+"""slicebench: which slices of which volumes should be labelled?"""

@@ -1,0 +1,1 @@
+"""Volumes, readers, phantoms, splits and preprocessing."""

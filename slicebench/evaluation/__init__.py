@@ -1,0 +1,1 @@
+"""Inference and scores on held-out volumes."""

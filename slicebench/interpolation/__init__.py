@@ -1,0 +1,1 @@
+"""Filling masks between annotated slices."""

@@ -1,0 +1,1 @@
+"""U-Nets and the trial-batched convolution."""

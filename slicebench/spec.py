@@ -1,0 +1,325 @@
+"""What a study is made of: trials, experiments and planned contrasts.
+
+Frozen dataclasses on the standard library alone, so that every other part of
+the suite, a report on a laptop included, can share them.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+RESULTS_SCHEMA = 1
+"""Number of the results layout; part of every trial's identity."""
+
+Claim = Literal["superior", "noninferior", "equivalent"]
+Dims = Literal["2d", "3d"]
+
+
+def canonical_json(value: Any) -> str:
+    """Returns JSON with sorted keys and no spaces: equal values, equal bytes.
+
+    >>> canonical_json({"b": 1, "a": (1, 2)})
+    '{"a":[1,2],"b":1}'
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain
+    )
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} has no canonical JSON form")
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """Returns the first hexadecimal digits of the SHA-256 of canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """Returns a 63-bit seed for one purpose, independent between purposes.
+
+    Every random stream of the suite starts here: from a trial's seed and what
+    the stream is for, never from its strategy, so that strategies are paired.
+
+    >>> derive_seed(0, "volumes") == derive_seed(0, "volumes")
+    True
+    >>> derive_seed(0, "volumes") == derive_seed(0, "weights")
+    False
+    """
+    text = canonical_json([seed, *purpose]).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """A plain U-Net in the manner of nnU-Net (Isensee et al. 2021).
+
+    Attributes:
+      width: Channels at full resolution, doubled at every level down.
+      depth: Number of resolution levels.
+      max_width: Largest number of channels at any level.
+    """
+
+    width: int = 16
+    depth: int = 4
+    max_width: int = 320
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random changes to training slices, drawn on the device at each step.
+
+    Attributes:
+      shift: Largest shift, as a share of the grid's height and width.
+      scale: Largest change of scale (0.1: from 0.9 to 1.1).
+      rotation: Largest rotation in degrees.
+      gain: Largest relative change of contrast.
+      offset: Largest shift of intensity, in standard deviations.
+      noise: Largest standard deviation of added Gaussian noise.
+      flip: Whether slices may be mirrored left to right; only where the task
+        has no side-dependent class.
+    """
+
+    shift: float = 0.08
+    scale: float = 0.1
+    rotation: float = 12.0
+    gain: float = 0.15
+    offset: float = 0.1
+    noise: float = 0.05
+    flip: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """How one network is trained.
+
+    Attributes:
+      steps: Optimiser steps.
+      batch: Slices in a batch.
+      optimizer: `adamw` or `sgd` (Nesterov momentum 0.99).
+      learning_rate: Peak learning rate.
+      decay: `cosine` or `polynomial` (power 0.9), both to zero.
+      warmup: Share of the steps with linearly rising learning rate.
+      weight_decay: Decoupled weight decay.
+      sampling: `balanced` (a third of each batch from slices that hold a
+        uniformly drawn class) or `uniform` over annotated slices.
+      augmentation: Random changes to training slices.
+    """
+
+    steps: int = 400
+    batch: int = 16
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 2e-3
+    decay: Literal["cosine", "polynomial"] = "cosine"
+    warmup: float = 0.0
+    weight_decay: float = 1e-2
+    sampling: Literal["balanced", "uniform"] = "balanced"
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    """What fixes compilation: trials of one program share compiled code.
+
+    Attributes:
+      dims: `2d` or `3d`.
+      network: Architecture.
+      training: Schedule; its loop and optimiser are compiled in.
+      grid: Height and width of the training grid.
+      channels: Image channels.
+      classes: Segmentation classes, background included.
+      slices: Slices of the pool that the training arrays hold.
+      precision: Floating type of the network's arithmetic.
+    """
+
+    dims: Dims
+    network: Network
+    training: Training
+    grid: tuple[int, int]
+    channels: int
+    classes: int
+    slices: int
+    precision: Literal["float32"] = "float32"
+
+    @property
+    def name(self) -> str:
+        """Short digest that names the program in tables and logs."""
+        return digest(self, 10)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One network to be trained: everything that can change its score.
+
+    Attributes:
+      task: Dataset name.
+      target: What is segmented, such as `all` or a list of class names.
+      fold: Outer fold of the split; 0 where one split is used.
+      dims: `2d` or `3d`.
+      budget: Planned number of annotated slices.
+      num_volumes: Volumes that hold annotated slices.
+      slices_per_volume: Annotated slices in each; None where all slices are
+        annotated or quotas are uneven.
+      volume_strategy: How the volumes are chosen.
+      strategy: How slices are chosen in them.
+      features: Slice features that the strategy sees, `none` if it sees none.
+      scope: `within` (equal quota a volume) or `pooled`.
+      interpolation: How masks between annotated slices are filled.
+      pseudo_weight: Loss weight of interpolated slices; 0 without any.
+      selection_seed: Seed of volumes and slices.
+      training_seed: Seed of weights, batches and augmentation.
+      network: Architecture.
+      training: Schedule.
+      program: Name of the compiled program.
+      context: Digest of dataset, split and preprocessing.
+    """
+
+    task: str
+    target: str
+    fold: int
+    dims: Dims
+    budget: int
+    num_volumes: int
+    slices_per_volume: int | None
+    volume_strategy: str
+    strategy: str
+    features: str
+    scope: Literal["within", "pooled"]
+    interpolation: str
+    pseudo_weight: float
+    selection_seed: int
+    training_seed: int
+    network: Network
+    training: Training
+    program: str
+    context: str
+
+    @property
+    def trial_id(self) -> str:
+        """Digest of canonical JSON of every field and the results schema."""
+        return digest([RESULTS_SCHEMA, self])
+
+    def cell(self) -> tuple[Any, ...]:
+        """Returns what repeated trials share: every factor except the seeds."""
+        return tuple(getattr(self, name) for name in CELL_FIELDS)
+
+
+CELL_FIELDS = (
+    "task",
+    "target",
+    "dims",
+    "budget",
+    "num_volumes",
+    "slices_per_volume",
+    "volume_strategy",
+    "strategy",
+    "features",
+    "scope",
+    "interpolation",
+    "pseudo_weight",
+)
+"""Trial fields (all of them result columns but the last) that name a cell."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A comparison planned before any result is seen.
+
+    A template: the runner makes one contrast of it for each task, dims and
+    value of the axes in `each`, and drops those without cells, by name.
+
+    Attributes:
+      name: What is compared, in words.
+      family: Contrasts of a family are adjusted together (Holm).
+      claim: What a positive outcome would be.
+      primary: False for exploration: interval, no verdict.
+      kind: `difference` of the mean scores of cells `a` and `b`, or `slope`
+        (mean score gained by each halving of slices per volume at fixed
+        budget; positive favours many volumes with few slices each).
+      metric: Score that is compared.
+      where: Factor values that both sides share.
+      a: Factor values of the side that a positive estimate favours.
+      b: Factor values of the other side.
+      each: Axes over which one contrast a value is made.
+    """
+
+    name: str
+    family: str
+    claim: Claim = "superior"
+    primary: bool = True
+    kind: Literal["difference", "slope"] = "difference"
+    metric: str = "dice"
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    a: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    b: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    each: tuple[str, ...] = ("budget",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskInfo:
+    """What an experiment may know of a task before it plans (no labels).
+
+    Attributes:
+      name: Task name.
+      pool_volumes: Volumes that may be annotated.
+      min_slices: Slices of the pool's thinnest volume.
+      median_slices: Slices of its median volume.
+      grid: Height and width of the training grid.
+      synthetic: Whether the task is a phantom.
+    """
+
+    name: str
+    pool_volumes: int
+    min_slices: int
+    median_slices: int
+    grid: tuple[int, int]
+    synthetic: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A set of trials and the contrasts planned beforehand.
+
+    An axis is a tuple of values. `budgets`, `slices_per_volume`, `network` and
+    `training` may instead be functions of the task's `TaskInfo`, so that one
+    experiment fits tasks of different size.
+
+    Attributes:
+      name: Experiment name.
+      question: What it asks, one sentence.
+      tasks: Names of embedded tasks, used when no dataset folder is given.
+      budgets: Annotated slices in total.
+      slices_per_volume: Density; the number of volumes follows.
+      strategies: Slice strategies.
+      volume_strategies: Volume strategies.
+      features: Slice features for strategies that use them.
+      scope: `within` or `pooled` values.
+      interpolations: Mask interpolations.
+      dims: `2d` or `3d` values.
+      num_seeds: Seeds of every cell.
+      network: Architecture.
+      training: Schedule.
+      ceiling_seeds: Seeds of the network trained on all slices of the pool.
+      contrasts: Templates of the planned comparisons.
+    """
+
+    name: str
+    question: str
+    tasks: tuple[str, ...]
+    budgets: tuple[int, ...] | Callable[[TaskInfo], tuple[int, ...]]
+    slices_per_volume: tuple[int, ...] | Callable[[TaskInfo], tuple[int, ...]]
+    strategies: tuple[str, ...] = ("random",)
+    volume_strategies: tuple[str, ...] = ("random",)
+    features: tuple[str, ...] = ("intensity",)
+    scope: tuple[Literal["within", "pooled"], ...] = ("within",)
+    interpolations: tuple[str, ...] = ("none",)
+    dims: tuple[Dims, ...] = ("2d",)
+    num_seeds: int = 20
+    network: Network | Callable[[TaskInfo], Network] = Network()
+    training: Training | Callable[[TaskInfo], Training] = Training()
+    ceiling_seeds: int = 2
+    contrasts: tuple[Contrast, ...] = ()

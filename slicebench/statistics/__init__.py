@@ -1,0 +1,1 @@
+"""What the results support, and how sure."""

@@ -1,0 +1,1 @@
+"""Losses, augmentation, the train step and batches of trials."""
