@@ -1,0 +1,77 @@
+"""Checks a dataset folder: `python -m slicebench.data.check FOLDER`.
+
+Prints cases, shapes, spacing, classes, slice axis and split sizes, or every
+fault found; the exit status is 2 on faults.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from slicebench import errors
+from slicebench.data import loading, readers, splits
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the check and returns the exit status.
+
+    Args:
+      arguments: Command line without the program's name.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m slicebench.data.check",
+        description="Checks every file of a dataset folder, voxels included.",
+    )
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--slice_axis", type=int, help="axis that runs over slices")
+    parser.add_argument("--split_seed", type=int, default=0)
+    parser.add_argument("--splits_file", type=pathlib.Path, help="splits_final.json")
+    options = parser.parse_args(arguments)
+    minimum = splits.MIN_PATIENTS if options.splits_file is None else 0
+    try:
+        dataset, checked = loading.checked_dataset(
+            options.folder, options.slice_axis, minimum, None
+        )
+        split = loading.choose_split(
+            dataset, checked, options.split_seed, 0, options.splits_file
+        )
+    except errors.InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(_summary(dataset, split))
+    return 0
+
+
+def _summary(dataset: readers.Dataset, split: splits.Split) -> str:
+    cases = dataset.volumes
+    patients = len({case.group for case in cases})
+    classes = ", ".join(f"{name} ({value})" for name, value in dataset.labels)
+    sizes = ", ".join(f"{side} {len(names)}" for side, names in split.sides.items())
+    shapes = _span(np.array([case.shape for case in cases]))
+    spacing = _span(np.array([case.spacing for case in cases]))
+    return (
+        f"{dataset.name}: no faults\n"
+        f"cases       {len(cases)} of {patients} patients\n"
+        f"channels    {', '.join(dataset.channels)}\n"
+        f"classes     {classes}\n"
+        f"slice axis  {dataset.slice_axis} of the stored arrays\n"
+        f"shape       {shapes} (depth, height, width)\n"
+        f"spacing     {spacing} mm\n"
+        f"split       {sizes} (fold 0 of {split.num_folds})\n"
+        f"attribution {dataset.attribution}\n"
+    )
+
+
+def _span(values: np.ndarray) -> str:
+    """Smallest to largest value along each axis."""
+    pairs = zip(values.min(axis=0), values.max(axis=0), strict=True)
+    return " x ".join(
+        f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}" for low, high in pairs
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""From a dataset folder to a task that is ready for training."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from slicebench import errors, spec
+from slicebench.data import cache, preprocess, readers, splits, targets, validate
+from slicebench.data.prepared import PreparedCase, PreparedTask
+from slicebench.data.volumes import Volume
+
+
+def load_task(
+    folder: str | pathlib.Path,
+    *,
+    target_labels: str = "all",
+    slice_axis: int | None = None,
+    split_seed: int = 0,
+    fold: int = 0,
+    splits_file: str | pathlib.Path | None = None,
+    max_size: int = 96,
+    multiple: int = 16,
+    cache_dir: str | pathlib.Path | None = None,
+) -> PreparedTask:
+    """Validates, splits and preprocesses a dataset folder, or reads the cache.
+
+    Args:
+      folder: Dataset in nnU-Net v2 raw or Medical Segmentation Decathlon
+        layout.
+      target_labels: See `targets.parse_target`.
+      slice_axis: Axis of the stored arrays that runs over slices; None takes
+        dataset.json's, else the axis that is axial by affine.
+      split_seed: Seed of the split.
+      fold: Outer fold, from 0.
+      splits_file: A user's `splits_final.json` in place of the own split.
+      max_size: Largest height and width of the grid.
+      multiple: Height and width of the grid are multiples of this.
+      cache_dir: Cache folder; None takes $SLICEBENCH_CACHE, else
+        ~/.cache/slicebench.
+
+    Raises:
+      InputError: Anything that is wrong with folder, flags or split.
+    """
+    settings = preprocess.Settings(max_size=max_size, multiple=multiple)
+    folder = pathlib.Path(folder)
+    cache_path = cache.cache_folder(cache_dir)
+    minimum = splits.MIN_PATIENTS if splits_file is None else 0
+    dataset, checked = checked_dataset(folder, slice_axis, minimum, cache_path)
+    target = targets.parse_target(target_labels, dataset.labels)
+    split = choose_split(dataset, checked, split_seed, fold, splits_file)
+    source = dataset.source_digest(checked.files)
+    key = spec.digest([cache.FORMAT, source, target, split.sides, settings], length=32)
+    sides, fitted = cache.load_or_generate(
+        cache_path, key, lambda: _generate(dataset, target, split, settings)
+    )
+    return PreparedTask(
+        name=dataset.name,
+        target=target.name,
+        fold=fold,
+        classes=target.classes,
+        channels=dataset.channels,
+        grid=(fitted["grid"][0], fitted["grid"][1]),
+        development=sides["development"],
+        pool=sides["pool"],
+        test=sides["test"],
+        synthetic=False,
+        flip=dataset.flip,
+        attribution=dataset.attribution,
+        provenance={
+            "source": source,
+            "format": cache.FORMAT,
+            "labels": {
+                c: list(v) for c, v in zip(target.classes, target.values, strict=True)
+            },
+            "slice_axis": dataset.slice_axis,
+            "split": {
+                "seed": split_seed,
+                "fold": fold,
+                "num_folds": split.num_folds,
+                "by": "seed" if splits_file is None else "file",
+            },
+            "preprocessing": dataclasses.asdict(settings) | fitted,
+        },
+    )
+
+
+def checked_dataset(
+    folder: pathlib.Path,
+    slice_axis: int | None,
+    min_patients: int,
+    cache_path: pathlib.Path | None,
+) -> tuple[readers.Dataset, validate.Validation]:
+    """Validates a folder, or takes the kept result where no file has changed.
+
+    Args:
+      folder: Dataset folder.
+      slice_axis: See `load_task`.
+      min_patients: Fewest patients that the split needs.
+      cache_path: Cache folder; None always validates and keeps nothing.
+
+    Raises:
+      InputError: With every fault found.
+    """
+    dataset, faults = readers.scan_dataset(folder, slice_axis)
+    patients = len({case.group for case in dataset.volumes})
+    if cache_path is None or faults or patients < min_patients:
+        return validate.validate_dataset(folder, slice_axis, min_patients=min_patients)
+    kept = cache.read_index(cache_path, folder, dataset.files)
+    if kept is not None:
+        return dataset, validate.Validation(**kept)
+    # Taken before reading: a file changed while it is read is read again.
+    state = cache.file_state(dataset.files)
+    dataset, checked = validate.validate_dataset(
+        folder, slice_axis, min_patients=min_patients
+    )
+    cache.write_index(cache_path, folder, state, dataclasses.asdict(checked))
+    return dataset, checked
+
+
+def choose_split(
+    dataset: readers.Dataset,
+    checked: validate.Validation,
+    seed: int,
+    fold: int,
+    path: str | pathlib.Path | None,
+) -> splits.Split:
+    """Splits a validated dataset by seed, or by a user's file.
+
+    Raises:
+      InputError: No such fold, or the same patient or voxels on two sides.
+    """
+    cases = [case.name for case in dataset.volumes]
+    groups = [case.group for case in dataset.volumes]
+    if path is None:
+        split = splits.make_split(cases, groups, seed, fold)
+    else:
+        split = splits.split_from_file(path, cases, groups, seed, fold)
+    try:
+        splits.check_split(split, dict(zip(cases, groups, strict=True)), checked.voxels)
+    except errors.InputError as error:
+        raise errors.InputError(f"{dataset.folder}: {error}") from None
+    return split
+
+
+def _generate(
+    dataset: readers.Dataset,
+    target: targets.Target,
+    split: splits.Split,
+    settings: preprocess.Settings,
+) -> cache.Generated:
+    by_name = {case.name: case for case in dataset.volumes}
+    sides = {
+        side: [by_name[name] for name in names] for side, names in split.sides.items()
+    }
+    fitted = preprocess.fit(sides["pool"], dataset.channels, settings)
+
+    def prepare(cases: list[Volume]) -> Iterator[PreparedCase]:
+        return (preprocess.prepare_case(case, fitted, target) for case in cases)
+
+    return cache.Generated(
+        grid=fitted.grid,
+        channels=len(dataset.channels),
+        record=_fitted_record(dataset, sides, fitted),
+        sides={side: prepare(cases) for side, cases in sides.items()},
+    )
+
+
+def _fitted_record(
+    dataset: readers.Dataset,
+    sides: dict[str, list[Volume]],
+    fitted: preprocess.Fitted,
+) -> dict[str, Any]:
+    factors = {
+        case.name: preprocess.shrink_factor(case, fitted)
+        for cases in sides.values()
+        for case in cases
+    }
+    return {
+        "grid": list(fitted.grid),
+        "spacing": list(fitted.spacing),
+        "intensity": {
+            channel: "z-score of each volume" if window is None else window._asdict()
+            for channel, window in zip(dataset.channels, fitted.windows, strict=True)
+        },
+        "shrunk": {name: factor for name, factor in factors.items() if factor > 1},
+    }

@@ -1,0 +1,145 @@
+"""From native volumes to one in-plane grid, fitted on the pool's images only."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from slicebench import errors
+from slicebench.data import intensity, prepared, targets
+from slicebench.data.resample import Line
+from slicebench.data.volumes import Volume
+
+_SLACK = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Choices of preprocessing.
+
+    Attributes:
+      max_size: Largest height and width of the grid.
+      multiple: Height and width of the grid are multiples of this.
+    """
+
+    max_size: int = 96
+    multiple: int = 16
+
+    def __post_init__(self):
+        if self.multiple < 1 or self.max_size < self.multiple:
+            raise errors.InputError(
+                f"grid: max_size {self.max_size} and multiple {self.multiple}; allowed "
+                "are a multiple of 1 or more and a max_size not below it"
+            )
+
+    @property
+    def limit(self) -> int:
+        """Largest multiple within `max_size`."""
+        return self.max_size // self.multiple * self.multiple
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What was fitted on the pool's images.
+
+    Attributes:
+      grid: Height and width of the grid.
+      spacing: Height and width spacing of the grid in mm.
+      windows: CT window of each channel; None where each volume is scaled by
+        itself.
+    """
+
+    grid: tuple[int, int]
+    spacing: tuple[float, float]
+    windows: tuple[intensity.Window | None, ...]
+
+
+def fit(pool: Sequence[Volume], channels: Sequence[str], settings: Settings) -> Fitted:
+    """Fits grid and intensity windows on images of the pool; labels are not read.
+
+    The target spacing is the median in-plane spacing of the pool. The grid is
+    the smallest multiples that hold every pool image; where that exceeds the
+    limit, the spacing grows by one factor in height and width until it fits.
+
+    Args:
+      pool: Cases of the pool.
+      channels: Channel names.
+      settings: Grid size limits.
+    """
+    spacing = np.median([case.spacing[1:] for case in pool], axis=0)
+    extents = np.array(
+        [np.multiply(case.shape[1:], case.spacing[1:]) for case in pool]
+    ).max(axis=0)
+    spacing = spacing * max(1.0, float((extents / spacing).max()) / settings.limit)
+    sizes = [
+        math.ceil(extent / step / settings.multiple - _SLACK) * settings.multiple
+        for extent, step in zip(extents, spacing, strict=True)
+    ]
+
+    def read(channel: int) -> Iterator[np.ndarray]:
+        return (case.load_image()[channel] for case in pool)
+
+    windows = [
+        intensity.fit_window(lambda index=index: read(index))
+        if intensity.is_ct(name)
+        else None
+        for index, name in enumerate(channels)
+    ]
+    return Fitted(
+        grid=(sizes[0], sizes[1]),
+        spacing=(float(spacing[0]), float(spacing[1])),
+        windows=tuple(windows),
+    )
+
+
+def shrink_factor(case: Volume, fitted: Fitted) -> float:
+    """Returns by how much a case's grid spacing must grow for it to fit.
+
+    Only cases outside the pool can exceed the grid; they are shrunk as a
+    whole, so that no tissue is lost and their proportions stay.
+    """
+    sizes = [
+        extent * step / (target * size)
+        for extent, step, target, size in zip(
+            case.shape[1:], case.spacing[1:], fitted.spacing, fitted.grid, strict=True
+        )
+    ]
+    largest = max(sizes)
+    return largest if largest > 1 + _SLACK else 1.0
+
+
+def prepare_case(
+    case: Volume, fitted: Fitted, target: targets.Target
+) -> prepared.PreparedCase:
+    """Normalises one case and resamples its slices onto the grid.
+
+    Images are interpolated linearly (with a triangle filter when shrinking)
+    after normalisation, labels take the nearest voxel. Outside the image the
+    grid holds 0, the mean intensity, and background. Depth is never resampled.
+    """
+    factor = shrink_factor(case, fitted)
+    rows, columns = (
+        Line(size, grid, target_step * factor / step)
+        for size, grid, target_step, step in zip(
+            case.shape[1:], fitted.grid, fitted.spacing, case.spacing[1:], strict=True
+        )
+    )
+    to_rows, to_columns = rows.to_grid(), columns.to_grid().T
+    image = [
+        to_rows @ intensity.normalise(channel, window) @ to_columns
+        for channel, window in zip(case.load_image(), fitted.windows, strict=True)
+    ]
+    native_label = target.apply(case.load_label())
+    row_index, column_index = rows.nearest(), columns.nearest()
+    label = native_label[:, row_index[:, None], column_index[None, :]]
+    label[:, (row_index[:, None] < 0) | (column_index[None, :] < 0)] = 0
+    return prepared.PreparedCase(
+        name=case.name,
+        group=case.group,
+        image=np.stack(image, axis=-1),
+        label=label,
+        native_label=native_label,
+        spacing=case.spacing,
+        to_native=(rows.to_native(), columns.to_native()),
+    )

@@ -1,0 +1,240 @@
+"""Checks a whole dataset folder, voxels included, before anything trains.
+
+Every file is read once; the same pass gives the SHA-256 of each file and a
+digest of each case's image voxels, with which copies are found.
+"""
+
+import concurrent.futures
+import dataclasses
+import gzip
+import hashlib
+import io
+import pathlib
+import zlib
+from typing import Any
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Image
+from nibabel.nifti2 import Nifti2Image
+
+from slicebench import errors
+from slicebench.data import readers, volumes
+
+_THREADS = 2
+_MAX_SHIFT = 0.1
+"""Largest distance between corners of image and label, in voxels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Validation:
+    """What the one pass over all voxels found out.
+
+    Attributes:
+      files: SHA-256 of each image and label file, by relative path.
+      voxels: Digest of each case's image voxels, by case name; equal voxels
+        stored in different number types have equal digests.
+    """
+
+    files: dict[str, str]
+    voxels: dict[str, str]
+
+
+@dataclasses.dataclass
+class _Case:
+    """Findings on one case."""
+
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    voxels: str = ""
+    faults: list[str] = dataclasses.field(default_factory=list)
+
+
+def validate_dataset(
+    folder: str | pathlib.Path,
+    slice_axis: int | None = None,
+    *,
+    min_patients: int = 0,
+) -> tuple[readers.Dataset, Validation]:
+    """Reads and checks a whole dataset folder.
+
+    Args:
+      folder: Dataset folder in nnU-Net v2 raw or Decathlon layout.
+      slice_axis: See `readers.read_dataset`.
+      min_patients: Fewest patients that the split needs.
+
+    Raises:
+      InputError: One line with every fault of declarations, files and voxels.
+    """
+    dataset, faults = readers.scan_dataset(folder, slice_axis)
+    patients = len({case.group for case in dataset.volumes})
+    if patients < min_patients:
+        faults.append(
+            f"{patients} usable patients; the split needs {min_patients} or more"
+        )
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        cases = list(pool.map(lambda case: _check_case(dataset, case), dataset.volumes))
+    faults += [fault for case in cases for fault in case.faults]
+    if faults:
+        raise errors.gather(str(folder), faults)
+    return dataset, Validation(
+        files={path: value for case in cases for path, value in case.files.items()},
+        voxels={
+            volume.name: case.voxels
+            for volume, case in zip(dataset.volumes, cases, strict=True)
+        },
+    )
+
+
+def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
+    found = _Case()
+    voxels = hashlib.sha256()
+    reference = None
+    channels = 0
+    for path in volume.image_paths:
+        stored = _read(dataset, path, found)
+        if stored is None:
+            continue
+        array, affine = stored
+        name = dataset.relative(path)
+        channels += array.shape[3] if array.ndim == 4 else 1
+        _check_image(name, array, found.faults, voxels)
+        if reference is None:
+            reference = name, array.shape[:3], affine
+        else:
+            _check_geometry(name, array, affine, reference, found.faults)
+    if not found.faults and channels != len(dataset.channels):
+        found.faults.append(
+            f"{dataset.relative(volume.image_paths[0])}: holds {channels} channels, "
+            f"dataset.json lists {len(dataset.channels)}"
+        )
+    stored = _read(dataset, volume.label_path, found)
+    if stored is not None:
+        array, affine = stored
+        name = dataset.relative(volume.label_path)
+        if array.ndim == 4 and array.shape[3] > 1:
+            found.faults.append(f"{name}: label has {array.shape[3]} channels, not 1")
+        else:
+            _check_label(name, array, dataset, found.faults)
+        if reference is not None:
+            _check_geometry(name, array, affine, reference, found.faults)
+    found.voxels = voxels.hexdigest()
+    return found
+
+
+def _read(
+    dataset: readers.Dataset, path: pathlib.Path, found: _Case
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reads a file whole; returns stored array and affine, or notes a fault."""
+    name = dataset.relative(path)
+    try:
+        content = path.read_bytes()
+        found.files[name] = hashlib.sha256(content).hexdigest()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        found.faults.append(f"{name}: truncated or damaged gzip file: {error}")
+        return None
+    except OSError as error:
+        found.faults.append(f"{name}: cannot be read: {error.strerror or error}")
+        return None
+    try:
+        stored = _parse(content)
+        array = volumes.read_array(stored)
+        affine = np.asarray(stored.affine, float)
+    except readers.READ_ERRORS as error:
+        reason = " ".join(str(error).split())
+        found.faults.append(f"{name}: not a sound NIfTI file: {reason}")
+        return None
+    fault = _form_fault(array, affine)
+    if fault:
+        found.faults.append(f"{name}: {fault}")
+        return None
+    return array, affine
+
+
+def _parse(content: bytes) -> Any:
+    """Parses the content of a single-file NIfTI-1 or NIfTI-2 image."""
+    for image_class in (Nifti1Image, Nifti2Image):
+        size = image_class.header_class.sizeof_hdr
+        if content[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")):
+            return image_class.from_stream(io.BytesIO(content))
+    raise ValueError("the file does not start with a NIfTI header")
+
+
+def _form_fault(array: np.ndarray, affine: np.ndarray) -> str | None:
+    """Returns what is wrong with axes, number type or affine, if anything."""
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        return f"shape {array.shape}; expected 3 axes, or 4 with channels last"
+    if array.dtype.kind not in "biuf":
+        return f"voxels of type {array.dtype}; expected integers or floats"
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        return "affine is not finite and invertible"
+    return None
+
+
+def _check_image(name: str, array: np.ndarray, faults: list[str], voxels: Any) -> None:
+    """Looks for NaN and infinity, and feeds the voxel digest."""
+    for channel in volumes.split_channels(array):
+        with np.errstate(over="ignore"):
+            # Transposed, NIfTI's column-major voxels are already contiguous;
+            # adding 0 makes -0 and 0 equal.
+            plain = np.ascontiguousarray(channel.T, np.float32) + np.float32(0)
+        bad = plain.size - np.count_nonzero(np.isfinite(plain))
+        if bad:
+            faults.append(f"{name}: {bad} voxels are NaN or infinite")
+        voxels.update(repr(plain.shape).encode())
+        voxels.update(plain.data)
+
+
+def _check_label(
+    name: str, array: np.ndarray, dataset: readers.Dataset, faults: list[str]
+) -> None:
+    values = np.unique(array)
+    if values.dtype.kind == "f":
+        broken = values[~np.isfinite(values) | (values != np.rint(values))]
+        if broken.size:
+            faults.append(f"{name}: label values are not integers: {_few(broken)}")
+            return
+    allowed = {0, *(value for _, value in dataset.labels)}
+    given = {int(value) for value in values}
+    if dataset.ignore is not None and dataset.ignore in given:
+        faults.append(
+            f"{name}: has voxels labelled `ignore` ({dataset.ignore}); every slice "
+            "must be labelled densely"
+        )
+        given -= {dataset.ignore}
+    if dataset.labels and given - allowed:
+        faults.append(
+            f"{name}: label values {_few(sorted(given - allowed))} are not listed; "
+            f"dataset.json lists {_few(sorted(allowed), 12)}"
+        )
+
+
+def _check_geometry(
+    name: str,
+    array: np.ndarray,
+    affine: np.ndarray,
+    reference: tuple[str, tuple[int, ...], np.ndarray],
+    faults: list[str],
+) -> None:
+    """Compares shape and place in the world with the first image file."""
+    other, shape, other_affine = reference
+    if array.shape[:3] != shape:
+        faults.append(
+            f"{name}: shape {array.shape[:3]} differs from {shape} of {other}"
+        )
+        return
+    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(shape) - 1)
+    corners = np.c_[corners, np.ones(8)]
+    shift = np.linalg.norm((corners @ (affine - other_affine).T)[:, :3], axis=1).max()
+    spacing = volumes.voxel_sizes(other_affine).min()
+    same = np.linalg.norm((affine - other_affine)[:3, :3], axis=0)
+    if shift > _MAX_SHIFT * spacing or (same > _MAX_SHIFT * spacing).any():
+        faults.append(
+            f"{name}: affine differs from that of {other}: corners are up to "
+            f"{shift:.3g} mm apart, allowed are {_MAX_SHIFT * spacing:.3g} mm"
+        )
+
+
+def _few(values: Any, limit: int = 5) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:limit])
+    return f"{shown}, ..." if len(values) > limit else shown

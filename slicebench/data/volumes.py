@@ -1,0 +1,121 @@
+"""One labelled volume on disk, its geometry, and how its files are read.
+
+Arrays are returned with the slice axis first. Height and width are the two
+other axes of the stored array in stored order, never flipped: where the slice
+axis is 2, (depth, height, width) here is (height, width, depth) in the file.
+Physical orientation stays in `affine`, which refers to the stored order.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+from nibabel.affines import voxel_sizes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Volume:
+    """One case; voxels are read from disk at each call and not kept.
+
+    Attributes:
+      name: Case name.
+      group: Patient; the case name where no grouping is given.
+      image_paths: One file a channel, or one file that holds all channels on
+        its fourth axis.
+      label_path: File of integer labels.
+      slice_axis: Axis of the stored array that runs over slices.
+    """
+
+    name: str
+    group: str
+    image_paths: tuple[pathlib.Path, ...]
+    label_path: pathlib.Path
+    slice_axis: int
+
+    @functools.cached_property
+    def _header(self) -> tuple[tuple[int, ...], np.ndarray]:
+        stored = open_nifti(self.image_paths[0])
+        return tuple(stored.shape[:3]), np.asarray(stored.affine, np.float64)
+
+    @property
+    def affine(self) -> Float64[np.ndarray, "4 4"]:
+        """Map from indices of the stored array to world mm (RAS+)."""
+        return self._header[1]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Depth, height and width in voxels."""
+        return slices_first(self._header[0], self.slice_axis)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance between voxel centres along depth, height and width, in mm."""
+        sizes = [float(size) for size in voxel_sizes(self.affine)]
+        return slices_first(sizes, self.slice_axis)
+
+    def load_image(self) -> Float32[np.ndarray, "channel depth height width"]:
+        """Reads every channel."""
+        channels: list[np.ndarray] = []
+        for path in self.image_paths:
+            channels.extend(split_channels(read_array(open_nifti(path))))
+        moved = [np.moveaxis(channel, self.slice_axis, 0) for channel in channels]
+        return np.stack(moved).astype(np.float32, order="C", copy=False)
+
+    def load_label(self) -> UInt8[np.ndarray, "depth height width"]:
+        """Reads the label values as stored (0 to 255)."""
+        stored = split_channels(read_array(open_nifti(self.label_path)))[0]
+        moved = np.moveaxis(stored, self.slice_axis, 0)
+        return np.ascontiguousarray(moved).astype(np.uint8)
+
+
+def open_nifti(path: pathlib.Path) -> Any:
+    """Opens a NIfTI file; voxels are read when asked for."""
+    return nib.load(path)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def read_array(stored: Any) -> np.ndarray:
+    """Returns the scaled voxels of an opened file in stored order."""
+    return np.asanyarray(stored.dataobj)
+
+
+def split_channels(array: np.ndarray) -> list[np.ndarray]:
+    """Returns the 3-D channels of a stored 3-D array or 4-D, channels-last one."""
+    if array.ndim == 3:
+        return [array]
+    return [array[..., channel] for channel in range(array.shape[3])]
+
+
+def slices_first(values: Any, slice_axis: int) -> tuple[Any, Any, Any]:
+    """Reorders three per-axis values to depth, height, width.
+
+    >>> slices_first((35, 50, 36), 2)
+    (36, 35, 50)
+    """
+    rest = [axis for axis in range(3) if axis != slice_axis]
+    return values[slice_axis], values[rest[0]], values[rest[1]]
+
+
+def axial_axis(affine: Float64[np.ndarray, "4 4"]) -> int | None:
+    """Returns the array axis closest to the body's long axis (inferior-superior).
+
+    Spacing plays no part: in thin-slice sets the in-plane spacing may be the
+    larger one.
+
+    Args:
+      affine: Map from array indices to world mm (RAS+).
+
+    Returns:
+      The axis whose direction has the largest superior component, or None
+      where two axes are within 5 % of each other, as in a 45 degree oblique.
+
+    >>> axial_axis(np.diag([1.5, 1.5, 10.0, 1.0]))
+    2
+    """
+    directions = affine[:3, :3] / voxel_sizes(affine)
+    superior = np.abs(directions[2])
+    second, first = np.sort(superior)[1:]
+    return int(np.argmax(superior)) if second < 0.95 * first else None
