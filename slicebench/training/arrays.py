@@ -1,0 +1,91 @@
+"""What a training reads: the pool's slices once, and a trial's share of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
+
+from slicebench import spec
+from slicebench.data.prepared import PreparedCase
+
+
+class Bank(NamedTuple):
+    """All slices of the pool, on the device once for every trial.
+
+    Attributes:
+      images: Normalised slices.
+      labels: Class indices.
+    """
+
+    images: Float[Array, "slice height width channel"]
+    labels: UInt8[Array, "slice height width"]
+
+
+class TrialArrays(NamedTuple):
+    """What one trial may draw from the bank: a mask's shape, not its size.
+
+    Row 0 of `order` lists the annotated slices, row c those that hold class c;
+    only the first `count` entries of a row mean anything.
+
+    Attributes:
+      order: Slice indices, allowed ones first.
+      count: How many of each row are allowed.
+      present: Classes found among the annotated slices, first ones valid.
+      present_count: How many classes that are.
+      key: Seed words of batches and augmentation.
+    """
+
+    order: Int[Array, "row slice"]
+    count: Int[Array, " row"]
+    present: Int[Array, " class"]
+    present_count: Int[Array, ""]
+    key: UInt32[Array, " words"]
+
+
+def make_bank(pool: Sequence[PreparedCase]) -> Bank:
+    """Stacks the pool's slices, volume after volume, on the host."""
+    return Bank(
+        images=np.concatenate([case.image for case in pool]).astype(np.float32),  # pyright: ignore[reportArgumentType]
+        labels=np.concatenate([case.label for case in pool]).astype(np.uint8),  # pyright: ignore[reportArgumentType]
+    )
+
+
+def slice_classes(
+    labels: UInt8[np.ndarray, "slice height width"], classes: int
+) -> Bool[np.ndarray, "slice class"]:
+    """Returns which foreground classes each slice holds (column 0: class 1)."""
+    return np.stack([(labels == c).any((1, 2)) for c in range(1, classes)], axis=1)
+
+
+def trial_arrays(
+    annotated: Bool[np.ndarray, " slice"],
+    holds: Bool[np.ndarray, "slice class"],
+    training_seed: int,
+) -> TrialArrays:
+    """Builds a trial's sampling table from its annotated slices.
+
+    Labels of slices that are not annotated change nothing in the result.
+
+    Args:
+      annotated: Slices whose labels the oracle revealed.
+      holds: Foreground classes of every slice.
+      training_seed: Seed of batches and augmentation.
+    """
+    rows = [annotated, *(annotated & holds[:, c] for c in range(holds.shape[1]))]
+    count = np.array([row.sum() for row in rows], np.int32)
+    order = np.zeros((len(rows), len(annotated)), np.int32)
+    for row, allowed in enumerate(rows):
+        order[row, : count[row]] = np.flatnonzero(allowed)
+    found = np.flatnonzero(count[1:]) + 1
+    present = np.zeros(holds.shape[1], np.int32)
+    present[: len(found)] = found
+    seed = spec.derive_seed(training_seed, "batches") & 0xFFFFFFFF
+    return TrialArrays(
+        order=order,  # pyright: ignore[reportArgumentType]
+        count=count,  # pyright: ignore[reportArgumentType]
+        present=present,  # pyright: ignore[reportArgumentType]
+        present_count=np.int32(len(found)),  # pyright: ignore[reportArgumentType]
+        key=jax.random.key_data(jax.random.key(seed)),
+    )
