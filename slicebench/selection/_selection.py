@@ -1,0 +1,227 @@
+"""Choosing volumes and slices within a budget, with every check."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from slicebench.errors import InputError
+from slicebench.selection._pool import PoolView
+from slicebench.selection._registry import STRATEGIES, VOLUME_STRATEGIES, lookup
+from slicebench.selection._types import Picks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Slices to annotate.
+
+    Attributes:
+      volumes: Chosen volumes of the pool, ascending.
+      slices: Chosen slices of each of them, ascending; empty where scope
+        `pooled` gave a volume nothing.
+    """
+
+    volumes: tuple[int, ...]
+    slices: tuple[tuple[int, ...], ...]
+
+    @property
+    def annotated_slices(self) -> int:
+        """Budget that is spent."""
+        return sum(map(len, self.slices))
+
+    def mask(self, depths: Sequence[int]) -> tuple[Bool[np.ndarray, " _depth"], ...]:
+        """Returns which slices are annotated, for every volume of the pool.
+
+        Args:
+          depths: Slices of all the pool's volumes.
+        """
+        masks = tuple(np.zeros(depth, dtype=bool) for depth in depths)
+        for volume, slices in zip(self.volumes, self.slices, strict=True):
+            masks[volume][list(slices)] = True
+        return masks
+
+
+def select(
+    pool_view: PoolView,
+    *,
+    volume_strategy: str,
+    strategy: str,
+    num_volumes: int,
+    slices_per_volume: int | None,
+    budget: int,
+    scope: str,
+    seed: int,
+) -> Selection:
+    """Chooses volumes, then slices in them.
+
+    Args:
+      pool_view: The pool; a strategy sees its features only if it uses them.
+      volume_strategy: Name in `VOLUME_STRATEGIES`.
+      strategy: Name in `STRATEGIES`.
+      num_volumes: Volumes to choose.
+      slices_per_volume: Quota of each volume in scope `within`, None for all
+        its slices. No quota in scope `pooled`. Where given, the budget must be
+        its product with `num_volumes`.
+      budget: Slices to choose in total.
+      scope: `within` (every volume gets its quota) or `pooled` (volumes compete
+        for the budget).
+      seed: Selection seed.
+
+    Returns:
+      A selection that spends the budget exactly.
+
+    Raises:
+      InputError: For an unknown name, a budget, quota or number of volumes that
+        the pool cannot meet, missing features, or a strategy that breaks its
+        contract.
+    """
+    volume_entry = lookup(VOLUME_STRATEGIES, volume_strategy, "volume_strategies")
+    entry = lookup(STRATEGIES, strategy, "strategies")
+    _check_budget(pool_view, num_volumes, slices_per_volume, budget)
+    seen = _seen(pool_view, volume_strategy, volume_entry.uses_features)
+    chosen = volume_entry.select(seen, num_volumes, seed)
+    volumes = _check_volumes(volume_strategy, chosen, pool_view, num_volumes)
+    view = pool_view.take(volumes)
+    quotas = _quotas(view, slices_per_volume, budget, scope)
+    seen = _seen(view, strategy, entry.uses_features)
+    picks = entry.select(seen, quotas, budget, seed)
+    _check_picks(strategy, picks, view, quotas, budget)
+    slices = tuple(tuple(rows.tolist()) for rows in picks)
+    return Selection(volumes=volumes, slices=slices)
+
+
+def _seen(view: PoolView, name: str, uses_features: bool) -> PoolView:
+    """Returns the part of a view that a strategy declares to use."""
+    if uses_features and not view.feature_count:
+        raise InputError(
+            f"strategy {name} needs slice features, but the pool has none; "
+            "choose some with --features"
+        )
+    return view if uses_features else view.without_features()
+
+
+def _check_budget(
+    view: PoolView, num_volumes: int, slices_per_volume: int | None, budget: int
+) -> None:
+    if not 1 <= num_volumes <= len(view.cases):
+        raise InputError(
+            f"{num_volumes} volumes asked for; the pool allows 1 to {len(view.cases)}"
+        )
+    if slices_per_volume is None:
+        return
+    if slices_per_volume < 1:
+        raise InputError(
+            f"{slices_per_volume} slices per volume asked for; 1 or more are allowed"
+        )
+    if budget != num_volumes * slices_per_volume:
+        raise InputError(
+            f"a budget of {budget} slices is not {num_volumes} volumes x "
+            f"{slices_per_volume} slices; allowed: {num_volumes * slices_per_volume}"
+        )
+
+
+def _quotas(
+    view: PoolView, slices_per_volume: int | None, budget: int, scope: str
+) -> Int[np.ndarray, " volume"]:
+    depths = np.array(view.depths)
+    total = int(depths.sum())
+    if scope not in ("within", "pooled"):
+        raise InputError(f"--scope: no such value {scope!r}; allowed: pooled, within")
+    if scope == "within" and slices_per_volume is not None:
+        thin = int(np.argmin(depths))
+        if depths[thin] < slices_per_volume:
+            raise InputError(
+                f"{slices_per_volume} slices per volume asked for, but case "
+                f"{view.cases[thin]} has {depths[thin]}; "
+                f"at most {depths[thin]} are allowed"
+            )
+        return np.full(len(depths), slices_per_volume)
+    fewest = total if scope == "within" else 1
+    if not fewest <= budget <= total:
+        raise InputError(
+            f"a budget of {budget} slices in scope {scope} over {len(depths)} volumes "
+            f"with {total} slices; allowed: {fewest} to {total}"
+        )
+    return depths
+
+
+def _check_volumes(
+    strategy: str,
+    chosen: Int[np.ndarray, " _chosen"],
+    view: PoolView,
+    num_volumes: int,
+) -> tuple[int, ...]:
+    """Returns the chosen volumes in order, or raises if they break the contract."""
+    volumes = sorted(set(chosen.tolist()))
+    allowed = range(len(view.cases))
+    if len(volumes) != num_volumes or not set(volumes) <= set(allowed):
+        raise InputError(
+            f"volume strategy {strategy} returned {chosen.tolist()}; {num_volumes} "
+            f"distinct volumes from 0 to {len(allowed) - 1} are needed"
+        )
+    return tuple(volumes)
+
+
+def _check_picks(
+    strategy: str,
+    picks: Picks,
+    view: PoolView,
+    quotas: Int[np.ndarray, " volume"],
+    budget: int,
+) -> None:
+    """Raises if a strategy, maybe a user's own, breaks its contract."""
+    faults = []
+    if len(picks) != len(view.cases):
+        faults.append(f"{len(picks)} arrays for {len(view.cases)} volumes")
+    spent = sum(len(rows) for rows in picks)
+    if spent != budget:
+        faults.append(f"{spent} slices for a budget of {budget}")
+    for case, depth, quota, rows in zip(
+        view.cases, view.depths, quotas, picks, strict=False
+    ):
+        if len(rows) > quota:
+            faults.append(f"{len(rows)} slices of {case}, whose quota is {quota}")
+        if (np.diff(rows) <= 0).any():
+            faults.append(f"slices of {case} that are not ascending and distinct")
+        if len(rows) and not 0 <= rows.min() <= rows.max() < depth:
+            faults.append(f"slices outside {case}, which has {depth}")
+    if faults:
+        raise InputError(f"strategy {strategy} returned {'; '.join(faults)}")
+
+
+def mean_jaccard(a: Selection, b: Selection) -> float:
+    """Returns how alike two selections are, from 0 to 1.
+
+    The Jaccard index |A and B| / |A or B| of the slices of each volume, averaged
+    over the volumes in which either selection has a slice.
+
+    >>> one = Selection(volumes=(0, 2), slices=((1, 2), (5,)))
+    >>> two = Selection(volumes=(0, 3), slices=((2, 3), (5,)))
+    >>> round(mean_jaccard(one, two), 6)
+    0.111111
+    """
+    left = dict(zip(a.volumes, map(set, a.slices), strict=True))
+    right = dict(zip(b.volumes, map(set, b.slices), strict=True))
+    both = [
+        (left.get(volume, set()), right.get(volume, set()))
+        for volume in sorted(left.keys() | right.keys())
+    ]
+    return float(np.mean([len(x & y) / len(x | y) for x, y in both if x | y]))
+
+
+def coverage(selection: Selection, depths: Sequence[int]) -> float:
+    """Returns the annotated share of a chosen volume, averaged over them.
+
+    Args:
+      selection: Slices to annotate.
+      depths: Slices of all the pool's volumes.
+
+    >>> coverage(Selection(volumes=(1,), slices=((0, 4),)), [5, 8])
+    0.25
+    """
+    shares = [
+        len(slices) / depths[volume]
+        for volume, slices in zip(selection.volumes, selection.slices, strict=True)
+    ]
+    return float(np.mean(shares))

@@ -1,0 +1,43 @@
+"""Pool views of the shapes that strategies get wrong."""
+
+import numpy as np
+
+from slicebench.selection import PoolView
+
+
+def make_view(depths, features=None, *, seed=0, columns=4):
+    """A view with random features unless they are given."""
+    if features is None:
+        rng = np.random.default_rng(seed)
+        features = [rng.normal(size=(depth, columns)) for depth in depths]
+    return PoolView(
+        cases=tuple(f"case{number}" for number in range(len(depths))),
+        depths=tuple(depths),
+        spacing=((3.0, 1.0, 1.0),) * len(depths),
+        features=tuple(np.asarray(rows, dtype=float) for rows in features),
+    )
+
+
+def constant(depths):
+    return make_view(depths, [np.ones((depth, 3)) for depth in depths])
+
+
+def zeros(depths):
+    return make_view(depths, [np.zeros((depth, 3)) for depth in depths])
+
+
+def duplicates(depths):
+    """Three kinds of slice, among them zero vectors, over and over."""
+    kinds = np.array([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]])
+    return make_view(depths, [kinds[np.arange(depth) % 3] for depth in depths])
+
+
+VIEWS = {
+    "even": make_view([8, 8, 8]),
+    "uneven": make_view([5, 13, 4, 30]),
+    "one volume": make_view([7]),
+    "constant slices": constant([6, 9, 5]),
+    "zero vectors": zeros([4, 4]),
+    "duplicate slices": duplicates([9, 4, 7]),
+    "one feature": make_view([6, 5], columns=1),
+}
