@@ -18,6 +18,10 @@ SIMILARITY_DECIMALS = 12
 """Similarities are rounded: matrix products of equal rows may differ in the
 last bits, and equal slices must tie."""
 
+GAIN_DECIMALS = 9
+"""Gains are rounded: two slices that cover nothing but each other gain the same,
+whatever the order of the sum."""
+
 
 def representative(
     view: PoolView, quotas: Int[np.ndarray, " volume"], budget: int, seed: int
@@ -85,8 +89,7 @@ class _Cover:
 
     Gains only shrink as the cover grows, so an outdated gain is an upper bound
     and few need to be computed anew for a pick (lazy greedy; Minoux 1978).
-    Rounding is monotone as well, and all gains are summed in the same order:
-    the bound holds to the last bit and ties are exact.
+    Rounding is monotone as well, so that the bound holds to the last bit.
     """
 
     def __init__(
@@ -95,9 +98,10 @@ class _Cover:
         unit: Float[np.ndarray, "member feature"],
     ):
         self.members = members
-        self._similarity = np.round(unit @ unit.T, SIMILARITY_DECIMALS)
+        self._similarity = unit @ unit.T
+        np.round(self._similarity, SIMILARITY_DECIMALS, out=self._similarity)
         self._covered = np.full(len(members), -1.0)
-        self._bound = (self._similarity + 1.0).sum(axis=1)
+        self._bound = np.round((self._similarity + 1.0).sum(axis=1), GAIN_DECIMALS)
 
     def next(self, is_open: Bool[np.ndarray, " row"]) -> int:
         """Returns the open row that adds most to the cover, and adds it."""
@@ -114,4 +118,5 @@ class _Cover:
 
     def _gain(self, candidate: int) -> float:
         added = self._similarity[candidate] - self._covered
-        return float(np.maximum(added, 0.0, out=added).sum())
+        np.maximum(added, 0.0, out=added)
+        return float(np.round(added.sum(), GAIN_DECIMALS))
