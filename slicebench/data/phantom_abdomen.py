@@ -65,7 +65,7 @@ def lesions(patient: Patient, spec: PhantomSpec, plan: CasePlan) -> tuple[Stack,
     )
     paint(image, cover(bladder, patient.pixel), 8 + patient.number(8))
     inside = (liver < -0.07) & (bladder > 0.06)
-    contrast = -42 + patient.number(14 * spec.contrast_spread)
+    contrast = -60 + patient.number(14 * spec.contrast_spread)
     target = np.zeros(patient.shape, bool)
     count = 0 if plan.empty else 1 + min(int(patient.rng.gamma(1.6, 1.5)), 8)
     for level in _lesion_levels(patient, inside, count):
@@ -83,7 +83,7 @@ def _lesion_levels(patient: Patient, inside: Mask, count: int) -> list[Stack]:
     levels = []
     for slot in patient.rng.integers(len(places), size=count):
         place = places[slot]
-        radius = 0.085 * float(np.exp(patient.number(0.35)))
+        radius = 0.11 * float(np.exp(patient.number(0.35)))
         squash = 1 + patient.number(0.15)
         along = (np.arange(patient.shape[0])[:, None, None] - place[0]) * (
             patient.slice_step / radius

@@ -29,9 +29,8 @@ def vessels(patient: Patient, spec: PhantomSpec, _plan: CasePlan) -> tuple[Stack
     t = p.along(spec.coverage_spread)
     wall = 0.5 + shift[0] + 0.1 * (p.x - shift[1]) ** 2 + p.line(0.04)
     image = np.full(p.shape, 0.02, np.float32)
-    _chest(p, image, wall, shift)
-    fat = 0.34 + p.number(0.09 * spec.contrast_spread)
-    bright = 0.88 + p.number(0.13 * spec.contrast_spread)
+    _chest(p, image, wall, shift, t)
+    fat, bright = _protocol(p, spec)
     gland = fat + (bright - fat) * (0.55 + p.number(0.25))
     tube = np.full(p.shape, 1.0, np.float32)
     reach = 0.92 * (1 + p.number(spec.shape_spread))
@@ -53,7 +52,17 @@ def vessels(patient: Patient, spec: PhantomSpec, _plan: CasePlan) -> tuple[Stack
     return _mri(p, spec, image, coil=0.35), tube < 0
 
 
-def _chest(p: Patient, image: Stack, wall: Plane, shift: tuple[Plane, Plane]) -> None:
+def _protocol(p: Patient, spec: PhantomSpec) -> tuple[float, float]:
+    """Returns intensities of fat and vessels, with or without suppressed fat."""
+    varied = spec.contrast_spread
+    if p.rng.random() < spec.second_protocol:
+        return 0.85 + p.number(0.06 * varied), 0.38 + p.number(0.08 * varied)
+    return 0.34 + p.number(0.09 * varied), 0.88 + p.number(0.13 * varied)
+
+
+def _chest(
+    p: Patient, image: Stack, wall: Plane, shift: tuple[Plane, Plane], t: Plane
+) -> None:
     edge = 1.3 * p.pixel
     body = (wall - p.y) + np.zeros(p.shape, np.float32)
     side = np.abs(p.x - shift[1]) - 0.93
@@ -61,7 +70,7 @@ def _chest(p: Patient, image: Stack, wall: Plane, shift: tuple[Plane, Plane]) ->
     ribs = 0.05 * np.cos(p.x * 16 + 3 * p.z + p.number(2))
     paint(image, cover(np.maximum(body + 0.1 + ribs, side + 0.1), edge), 0.1)
     heart = ellipse(
-        p, (0.78 + shift[0], 0.25 + shift[1]), (0.4, 0.4 * cap(p.z, -0.4, 1.1))
+        p, (0.95 + shift[0], 0.2 + shift[1]), (0.3, 0.38 * cap(t, -0.4, 1.1))
     )
     beating = np.maximum(heart, body + 0.18)
     paint(image, cover(beating, edge), 0.6 + p.number(0.2))
@@ -70,7 +79,6 @@ def _chest(p: Patient, image: Stack, wall: Plane, shift: tuple[Plane, Plane]) ->
 def _tree(p: Patient, root: tuple[float, float], reach: float, wander: float) -> Stack:
     """Distance to the surface of a branching tube; negative inside it."""
     distance = np.full(p.shape, 1.0, np.float32)
-    depth = p.shape[0]
     start = np.array([p.number(1.0) * p.slice_step, *root])
     tips = [(start, np.array([0.0, 1.0, 0.0]), 0.072 * (1 + p.number(0.2)))]
     for generation in range(_GENERATIONS):
@@ -83,7 +91,7 @@ def _tree(p: Patient, root: tuple[float, float], reach: float, wander: float) ->
                 direction /= np.linalg.norm(direction)
                 length = reach * (0.3 + p.number(0.05)) * 0.86**generation
                 end = tip + length * direction
-                _segment(p, distance, tip, end, radius, depth)
+                _segment(p, distance, tip, end, radius)
                 grown.append((end, direction, radius * 0.86))
         tips = grown
     return distance
@@ -95,10 +103,9 @@ def _segment(
     start: Float[np.ndarray, " 3"],
     end: Float[np.ndarray, " 3"],
     radius: float,
-    depth: int,
 ) -> None:
     """Lowers `distance` to that of a capsule, within the capsule's box only."""
-    along = (np.arange(depth) - (depth - 1) / 2)[:, None, None] * p.slice_step
+    along = p.z * ((p.shape[0] - 1) / 2 * p.slice_step)
     axes = (along, p.y, p.x)
     margin = radius + 3 * p.pixel
     box = []

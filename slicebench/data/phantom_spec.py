@@ -35,6 +35,8 @@ class PhantomSpec:
         half the stack; the range's length varies by half as much.
       contrast_spread: Spread of the target's contrast, relative to the
         scene's own unit (1: as drawn by default).
+      second_protocol: Share of patients scanned with the scene's second
+        protocol (breast: fat not suppressed, so the contrast is reversed).
       bias_spread: Logarithmic amplitude of the MRI bias field.
       noise: Median standard deviation of voxel noise in the image's unit (HU
         for CT; 1 is about the range of tissues for MRI).
@@ -65,6 +67,7 @@ class PhantomSpec:
     pose_spread: float = 0.06
     coverage_spread: float = 0.2
     contrast_spread: float = 1.0
+    second_protocol: float = 0.0
     bias_spread: float = 0.0
     noise: float = 0.05
     noise_spread: float = 0.3

@@ -35,6 +35,7 @@ _SPECS = (
         mirrors="a large compact organ in CT (liver in LiTS17)",
         expected=_MANY_VOLUMES,
         spacing=(10.0, 7.5, 7.5),
+        contrast_spread=1.4,
         noise=16.0,
         normalisation="clip",
     ),
@@ -56,8 +57,9 @@ _SPECS = (
         mirrors="branching tubular tissue in breast MRI (DBC)",
         expected=_MANY_VOLUMES,
         spacing=(8.0, 6.5, 6.5),
+        second_protocol=0.25,
         bias_spread=0.15,
-        noise=0.05,
+        noise=0.04,
         flip=True,
     ),
     PhantomSpec(
@@ -171,7 +173,7 @@ def draw_phantom(
     spacing = _spacing(phantom, grid)
     sides = {
         side: tuple(
-            _prepare(phantom, f"{phantom.name}_{side}_{i:03d}", *pair, spacing, fitted)
+            _prepare(phantom, f"{phantom.name}_{side}_{i:03d}", pair, spacing, fitted)
             for i, pair in enumerate(pairs)
         )
         for side, pairs in drawn.items()
@@ -252,11 +254,11 @@ def _fit(phantom: PhantomSpec, images: list[Stack]) -> dict[str, float]:
 def _prepare(
     phantom: PhantomSpec,
     name: str,
-    image: Stack,
-    mask: Mask,
+    drawn: tuple[Stack, Mask],
     spacing: tuple[float, float, float],
     fitted: dict[str, float],
 ) -> PreparedCase:
+    image, mask = drawn
     if phantom.normalisation == "clip":
         clipped = np.clip(image, fitted["low"], fitted["high"])
         scaled = (clipped - fitted["mean"]) / fitted["deviation"]
