@@ -1,1 +1,20 @@
 """From an experiment to results: the one orchestrator."""
+
+from slicebench.runner.options import Options, Overrides, parse_names, parse_numbers
+from slicebench.runner.plans import use_all_cores
+from slicebench.runner.preview import preview
+from slicebench.runner.session import Session, status_text
+from slicebench.runner.study import Study, make_study
+
+__all__ = [
+    "Options",
+    "Overrides",
+    "Session",
+    "Study",
+    "make_study",
+    "parse_names",
+    "parse_numbers",
+    "preview",
+    "status_text",
+    "use_all_cores",
+]

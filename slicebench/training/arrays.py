@@ -27,28 +27,36 @@ class TrialArrays(NamedTuple):
     """What one trial may draw from the bank: a mask's shape, not its size.
 
     Row 0 of `order` lists the annotated slices, row c those that hold class c;
-    only the first `count` entries of a row mean anything.
+    only the first `sizes` entries of a row mean anything.
 
     Attributes:
       order: Slice indices, allowed ones first.
-      count: How many of each row are allowed.
+      sizes: How many of each row are allowed.
       present: Classes found among the annotated slices, first ones valid.
       present_count: How many classes that are.
       key: Seed words of batches and augmentation.
     """
 
     order: Int[Array, "row slice"]
-    count: Int[Array, " row"]
+    sizes: Int[Array, " row"]
     present: Int[Array, " class"]
     present_count: Int[Array, ""]
     key: UInt32[Array, " words"]
 
 
-def make_bank(pool: Sequence[PreparedCase]) -> Bank:
-    """Stacks the pool's slices, volume after volume, on the host."""
+def make_bank(pool: Sequence[PreparedCase], slices: int) -> Bank:
+    """Stacks the pool's slices, volume after volume, on the host.
+
+    Args:
+      pool: Cases.
+      slices: Length of the bank; empty slices fill the rest and are never drawn.
+    """
+    images = np.concatenate([case.image for case in pool]).astype(np.float32)
+    labels = np.concatenate([case.label for case in pool]).astype(np.uint8)
+    spare = slices - len(images)
     return Bank(
-        images=np.concatenate([case.image for case in pool]).astype(np.float32),  # pyright: ignore[reportArgumentType]
-        labels=np.concatenate([case.label for case in pool]).astype(np.uint8),  # pyright: ignore[reportArgumentType]
+        images=np.pad(images, ((0, spare), (0, 0), (0, 0), (0, 0))),  # pyright: ignore[reportArgumentType]
+        labels=np.pad(labels, ((0, spare), (0, 0), (0, 0))),  # pyright: ignore[reportArgumentType]
     )
 
 
@@ -84,7 +92,7 @@ def trial_arrays(
     seed = spec.derive_seed(training_seed, "batches") & 0xFFFFFFFF
     return TrialArrays(
         order=order,  # pyright: ignore[reportArgumentType]
-        count=count,  # pyright: ignore[reportArgumentType]
+        sizes=count,  # pyright: ignore[reportArgumentType]
         present=present,  # pyright: ignore[reportArgumentType]
         present_count=np.int32(len(found)),  # pyright: ignore[reportArgumentType]
         key=jax.random.key_data(jax.random.key(seed)),

@@ -30,7 +30,7 @@ def draw_slices(
     wanted = trial.present[jnp.minimum(pick, trial.present_count - 1)]
     balanced = (jnp.arange(batch) < batch // 3) & (trial.present_count > 0)
     rows = jnp.where(balanced & (sampling == "balanced"), wanted, 0)
-    count = trial.count[rows]
+    count = trial.sizes[rows]
     place = jnp.floor(jax.random.uniform(choose_slice, (batch,)) * count)
     return trial.order[rows, jnp.minimum(place.astype(jnp.int32), count - 1)]
 

@@ -1,0 +1,138 @@
+"""Command line: flags in, exit status out; the runner does the rest."""
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from slicebench import runner
+from slicebench.errors import InputError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "experiment", "budget_sweep", "Name in experiments/, or path of your own .py file."
+)
+flags.DEFINE_list("data", None, "Dataset folders that replace the embedded tasks.")
+flags.DEFINE_string("workdir", None, "Work folder (default runs/<experiment>).")
+flags.DEFINE_list("tasks", None, "Embedded phantom tasks.")
+flags.DEFINE_list("budgets", None, "Annotated slices in total.")
+flags.DEFINE_list("slices_per_volume", None, "Annotated slices of a volume.")
+flags.DEFINE_list("strategies", None, "Slice strategies.")
+flags.DEFINE_list("volume_strategies", None, "Volume strategies.")
+flags.DEFINE_list("features", None, "Slice features for strategies that use them.")
+flags.DEFINE_list("scope", None, "within (equal quota a volume) or pooled.")
+flags.DEFINE_list("interpolations", None, "Mask interpolations.")
+flags.DEFINE_list("dims", None, "2d or 3d networks.")
+flags.DEFINE_list("steps", None, "Optimiser steps.")
+flags.DEFINE_integer("num_seeds", None, "Seeds of every cell.")
+flags.DEFINE_integer("ceiling_seeds", None, "Seeds of the network on all labels.")
+flags.DEFINE_list("target_labels", None, "Classes to segment; + merges labels.")
+flags.DEFINE_integer("slice_axis", None, "Array axis that runs over slices.")
+flags.DEFINE_string("splits_file", None, "Your own splits_final.json.")
+flags.DEFINE_integer("split_seed", 0, "Seed of the split.")
+flags.DEFINE_integer("max_size", 96, "Largest height and width of the grid.")
+flags.DEFINE_bool("smoke", False, "The same path, tiny.")
+flags.DEFINE_bool("dry_run", False, "Print what would be done, and stop.")
+flags.DEFINE_bool("status", False, "Print how far the work folder is, and stop.")
+flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
+flags.DEFINE_enum("plan", "fixed", ["fixed"], "How trials are laid over devices.")
+flags.DEFINE_float("checkpoint_seconds", 60.0, "Time between checkpoints.")
+
+
+def read_options() -> runner.Options:
+    """Returns the checked flags.
+
+    Raises:
+      InputError: A flag's value cannot be used.
+    """
+    names = {
+        name: runner.parse_names(name, FLAGS[name].value)
+        for name in (
+            "tasks",
+            "strategies",
+            "volume_strategies",
+            "features",
+            "scope",
+            "interpolations",
+            "dims",
+        )
+    }
+    numbers = {
+        name: runner.parse_numbers(name, FLAGS[name].value)
+        for name in ("budgets", "slices_per_volume", "steps")
+    }
+    stem = Path(FLAGS.experiment).stem
+    return runner.Options(
+        experiment=FLAGS.experiment,
+        workdir=Path(FLAGS.workdir or f"runs/{stem}"),
+        data=tuple(Path(folder) for folder in FLAGS.data or ()),
+        overrides=runner.Overrides(
+            **names,
+            **numbers,
+            num_seeds=FLAGS.num_seeds,
+            ceiling_seeds=FLAGS.ceiling_seeds,
+        ),
+        target_labels=",".join(FLAGS.target_labels or ["all"]),
+        slice_axis=FLAGS.slice_axis,
+        splits_file=Path(FLAGS.splits_file) if FLAGS.splits_file else None,
+        split_seed=FLAGS.split_seed,
+        max_size=FLAGS.max_size,
+        smoke=FLAGS.smoke,
+        dry_run=FLAGS.dry_run,
+        status=FLAGS.status,
+        keep_weights=FLAGS.keep_weights,
+        plan=FLAGS.plan,
+        checkpoint_seconds=FLAGS.checkpoint_seconds,
+        command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
+    )
+
+
+def run(options: runner.Options) -> None:
+    """Does what the command line asks for and prints the outcome."""
+    study = runner.make_study(options)
+    if options.dry_run:
+        _say(runner.preview(study, options))
+        return
+    if options.status:
+        _say(runner.status_text(study, options))
+        return
+    runner.Session(study, options).run()
+    _report(options)
+
+
+def _report(options: runner.Options) -> None:
+    from slicebench.report import verdict_lines, write_report
+    from slicebench.results import read_json
+
+    path = write_report(options.workdir)
+    _say("")
+    for line in verdict_lines(read_json(options.workdir / "summary.json")):
+        _say(line)
+    _say(f"report: {path}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command; bad input ends with exit status 2 and one line."""
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    logging.getLogger("slicebench").setLevel(logging.INFO)
+    try:
+        if len(arguments) > 1:
+            raise InputError(
+                f"unknown argument {arguments[1]!r}: flags are written --name=value"
+            )
+        runner.use_all_cores()
+        run(read_options())
+    except InputError as error:
+        sys.stderr.write(f"slicebench: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main)

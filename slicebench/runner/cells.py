@@ -1,0 +1,233 @@
+"""From an experiment and a task to cells: what is trained and what is left out."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+from slicebench import spec
+from slicebench.errors import InputError
+from slicebench.runner.experiments import resolve
+from slicebench.selection import STRATEGIES
+
+CEILING = "all"
+"""Strategy name of the networks trained on every slice of the pool."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One combination of factors; its trials differ in seeds only.
+
+    Attributes:
+      factors: Values of `spec.CELL_FIELDS` other than task and target.
+      seeds: Number of trials.
+    """
+
+    factors: dict[str, Any]
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A combination that is not trained, and why."""
+
+    cell: dict[str, Any]
+    reason: str
+
+
+def make_cells(
+    experiment: spec.Experiment, info: spec.TaskInfo, *, total_slices: int
+) -> tuple[list[Cell], list[LeftOut]]:
+    """Returns the cells of one task, and those that do not fit, with reasons.
+
+    Args:
+      experiment: Axes, flags already laid over.
+      info: The task.
+      total_slices: Slices of the whole pool, the budget of the ceiling.
+
+    Raises:
+      InputError: A budget or density that no cell of the task can meet.
+    """
+    cells: list[Cell] = []
+    left: list[LeftOut] = []
+    for factors in _combinations(experiment, info):
+        reason = _misfit(factors, experiment, info)
+        if reason is None:
+            cells.append(Cell(factors=factors, seeds=experiment.num_seeds))
+        else:
+            left.append(LeftOut(cell={"task": info.name, **factors}, reason=reason))
+    _check_reachable(cells, left, info)
+    ceilings = [
+        Cell(factors=_ceiling(dims, info, total_slices), seeds=experiment.ceiling_seeds)
+        for dims in experiment.dims
+        if experiment.ceiling_seeds
+    ]
+    return cells + ceilings, left
+
+
+def _combinations(
+    experiment: spec.Experiment, info: spec.TaskInfo
+) -> list[dict[str, Any]]:
+    axes = itertools.product(
+        experiment.dims,
+        sorted(set(resolve(experiment.budgets, info))),
+        sorted(set(resolve(experiment.slices_per_volume, info))),
+        experiment.volume_strategies,
+        experiment.strategies,
+        experiment.scope,
+        experiment.interpolations,
+    )
+    return [
+        {
+            "dims": dims,
+            "budget": budget,
+            "num_volumes": budget // density,
+            "slices_per_volume": density,
+            "volume_strategy": volumes,
+            "strategy": strategy,
+            "features": features,
+            "scope": scope,
+            "interpolation": interpolation,
+            "pseudo_weight": 0.0,
+        }
+        for dims, budget, density, volumes, strategy, scope, interpolation in axes
+        for features in _features(strategy, experiment)
+    ]
+
+
+def _features(strategy: str, experiment: spec.Experiment) -> tuple[str, ...]:
+    return experiment.features if STRATEGIES[strategy].uses_features else ("none",)
+
+
+def _misfit(
+    factors: dict[str, Any], experiment: spec.Experiment, info: spec.TaskInfo
+) -> str | None:
+    """Says why a combination cannot or need not be trained; None if it can."""
+    budget, density = factors["budget"], factors["slices_per_volume"]
+    if budget % density:
+        return f"{density} slices per volume do not divide {budget}"
+    if factors["num_volumes"] > info.pool_volumes:
+        return (
+            f"{factors['num_volumes']} volumes are needed, "
+            f"the pool has {info.pool_volumes}"
+        )
+    if density > info.min_slices:
+        return (
+            f"{density} slices per volume, the pool's thinnest volume "
+            f"has {info.min_slices}"
+        )
+    if factors["num_volumes"] < 2:
+        return "one volume only: its patient would decide the score"
+    same = factors["strategy"] == "fixed_interval" and "random" in experiment.strategies
+    if density == 1 and same:
+        return "identical by construction to random at one slice per volume"
+    return None
+
+
+def _check_reachable(
+    cells: list[Cell], left: list[LeftOut], info: spec.TaskInfo
+) -> None:
+    """Refuses a budget or density all of whose cells are left out."""
+    for axis, flag in (
+        ("budget", "budgets"),
+        ("slices_per_volume", "slices_per_volume"),
+    ):
+        met = {cell.factors[axis] for cell in cells}
+        for item in left:
+            value = item.cell[axis]
+            if value not in met:
+                raise InputError(
+                    f"--{flag}: {value} cannot be met by any cell of task "
+                    f"{info.name}: {item.reason}; allowed: budgets that are "
+                    f"2 to {info.pool_volumes} volumes x 1 to {info.min_slices} slices"
+                )
+
+
+def _ceiling(dims: spec.Dims, info: spec.TaskInfo, total_slices: int) -> dict[str, Any]:
+    return {
+        "dims": dims,
+        "budget": total_slices,
+        "num_volumes": info.pool_volumes,
+        "slices_per_volume": None,
+        "volume_strategy": "random",
+        "strategy": CEILING,
+        "features": "none",
+        "scope": "within",
+        "interpolation": "none",
+        "pseudo_weight": 0.0,
+    }
+
+
+def plan_contrasts(
+    experiment: spec.Experiment, task: str, target: str, cells: list[Cell]
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Makes the planned contrasts of one task; those without cells are dropped.
+
+    Returns:
+      Contrasts as in experiment.json, and name and reason of each one dropped.
+    """
+    planned: list[dict[str, Any]] = []
+    dropped: list[dict[str, str]] = []
+    factors = [cell.factors for cell in cells if cell.factors["strategy"] != CEILING]
+    for contrast in experiment.contrasts:
+        for dims in experiment.dims:
+            rows = [row for row in factors if row["dims"] == dims]
+            for where in _each(contrast, rows):
+                entry = _entry(contrast, task, target, dims, where)
+                reason = _missing(contrast, where, rows)
+                if reason is None:
+                    planned.append(entry)
+                else:
+                    dropped.append({"name": entry["name"], "reason": reason})
+    return planned, dropped
+
+
+def _each(contrast: spec.Contrast, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    fixed = dict(contrast.where)
+    values = [sorted({row[axis] for row in rows}) for axis in contrast.each]
+    return [
+        {**fixed, **dict(zip(contrast.each, combination, strict=True))}
+        for combination in itertools.product(*values)
+    ]
+
+
+def _matching(
+    rows: list[dict[str, Any]], wanted: dict[str, Any]
+) -> list[dict[str, Any]]:
+    return [row for row in rows if all(row[k] == v for k, v in wanted.items())]
+
+
+def _missing(
+    contrast: spec.Contrast, where: dict[str, Any], rows: list[dict[str, Any]]
+) -> str | None:
+    if contrast.kind == "slope":
+        found = {row["slices_per_volume"] for row in _matching(rows, where)}
+        return None if len(found) > 1 else "fewer than two densities to compare"
+    for side in (contrast.a, contrast.b):
+        if not _matching(rows, {**where, **side}):
+            wanted = ", ".join(f"{k}={v}" for k, v in {**where, **side}.items())
+            return f"no cell with {wanted}"
+    return None
+
+
+def _entry(
+    contrast: spec.Contrast,
+    task: str,
+    target: str,
+    dims: spec.Dims,
+    where: dict[str, Any],
+) -> dict[str, Any]:
+    suffix = ", ".join(f"{axis} {where[axis]}" for axis in contrast.each)
+    return {
+        "name": f"{contrast.name} ({suffix})" if suffix else contrast.name,
+        "family": f"{contrast.family}: {task}, {dims}",
+        "claim": contrast.claim,
+        "primary": contrast.primary,
+        "kind": contrast.kind,
+        "metric": contrast.metric,
+        "task": task,
+        "target": target,
+        "dims": dims,
+        "where": where,
+        "a": dict(contrast.a),
+        "b": dict(contrast.b),
+    }

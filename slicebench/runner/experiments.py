@@ -1,0 +1,131 @@
+"""Finding an experiment and laying the flags over it."""
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import experiments
+from slicebench import spec
+from slicebench.data.phantoms import PHANTOMS
+from slicebench.errors import InputError
+from slicebench.interpolation import INTERPOLATIONS
+from slicebench.runner.options import Overrides
+from slicebench.selection import FEATURES, STRATEGIES, VOLUME_STRATEGIES
+
+DIMS = ("2d",)
+SCOPES = ("within", "pooled")
+
+
+def experiment_names() -> list[str]:
+    """Returns the experiments that are shipped."""
+    return sorted(m.name for m in pkgutil.iter_modules(experiments.__path__))
+
+
+def load_experiment(name: str, *, smoke: bool) -> spec.Experiment:
+    """Returns an experiment by its name or the path of a .py file.
+
+    A user's file is run as code: only open files you trust.
+
+    Raises:
+      InputError: No such experiment, or a file that does not define one.
+    """
+    module = _open_file(Path(name)) if name.endswith(".py") else _open_shipped(name)
+    make = getattr(module, "get_experiment", None)
+    if not callable(make):
+        raise InputError(
+            f"--experiment={name}: defines no get_experiment(*, smoke=False)"
+        )
+    experiment = make(smoke=smoke)
+    if not isinstance(experiment, spec.Experiment):
+        raise InputError(
+            f"--experiment={name}: get_experiment returned "
+            f"{type(experiment).__name__}, a slicebench.spec.Experiment is needed"
+        )
+    return experiment
+
+
+def _open_shipped(name: str) -> ModuleType:
+    if name not in experiment_names():
+        raise InputError(
+            f"--experiment={name}: no such experiment; allowed: "
+            f"{', '.join(experiment_names())}, or the path of a .py file"
+        )
+    return importlib.import_module(f"experiments.{name}")
+
+
+def _open_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"--experiment={path}: no such file")
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    if found is None or found.loader is None:
+        raise InputError(f"--experiment={path}: not a Python file")
+    module = importlib.util.module_from_spec(found)
+    try:
+        found.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise InputError(f"--experiment={path}: cannot be run ({error})") from error
+    return module
+
+
+def override(experiment: spec.Experiment, given: Overrides) -> spec.Experiment:
+    """Returns the experiment with the axes that flags give."""
+    changes = {
+        field.name: getattr(given, field.name)
+        for field in dataclasses.fields(given)
+        if field.name != "steps" and getattr(given, field.name) is not None
+    }
+    if given.steps is not None:
+        changes["training"] = _with_steps(experiment, given.steps)
+    changed = dataclasses.replace(experiment, **changes)
+    _check(changed)
+    return changed
+
+
+def _with_steps(
+    experiment: spec.Experiment, steps: tuple[int, ...]
+) -> Callable[[spec.TaskInfo], spec.Training]:
+    if len(steps) != 1:
+        raise InputError(
+            f"--steps={','.join(map(str, steps))}: one value is allowed; "
+            "use one work folder for each number of steps"
+        )
+
+    def training(info: spec.TaskInfo) -> spec.Training:
+        return dataclasses.replace(resolve(experiment.training, info), steps=steps[0])
+
+    return training
+
+
+def resolve(value: Any, info: spec.TaskInfo) -> Any:
+    """Returns an axis's value for one task: its own, or the function's result."""
+    return value(info) if callable(value) else value
+
+
+def _check(experiment: spec.Experiment) -> None:
+    registries: dict[str, Iterable[str]] = {
+        "tasks": PHANTOMS,
+        "strategies": STRATEGIES,
+        "volume_strategies": VOLUME_STRATEGIES,
+        "features": FEATURES,
+        "scope": SCOPES,
+        "interpolations": INTERPOLATIONS,
+        "dims": DIMS,
+    }
+    for axis, allowed in registries.items():
+        unknown = [name for name in getattr(experiment, axis) if name not in allowed]
+        if unknown:
+            raise InputError(
+                f"--{axis}: no such value {unknown[0]!r}; "
+                f"allowed: {', '.join(sorted(allowed))}"
+            )
+    if experiment.num_seeds < 1:
+        raise InputError(f"--num_seeds={experiment.num_seeds}: 1 or more is allowed")
+    if experiment.ceiling_seeds < 0:
+        raise InputError(
+            f"--ceiling_seeds={experiment.ceiling_seeds}: 0 or more is allowed"
+        )

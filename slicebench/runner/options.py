@@ -1,0 +1,102 @@
+"""What the command line asked for, checked."""
+
+import dataclasses
+from pathlib import Path
+
+from slicebench.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """Axis values given by flags; None leaves the experiment's own.
+
+    Attributes:
+      tasks: Embedded tasks.
+      budgets: Annotated slices in total.
+      slices_per_volume: Densities.
+      strategies: Slice strategies.
+      volume_strategies: Volume strategies.
+      features: Slice features.
+      scope: `within` or `pooled`.
+      interpolations: Mask interpolations.
+      dims: `2d` or `3d`.
+      steps: Optimiser steps.
+      num_seeds: Seeds of every cell.
+      ceiling_seeds: Seeds of the ceiling.
+    """
+
+    tasks: tuple[str, ...] | None = None
+    budgets: tuple[int, ...] | None = None
+    slices_per_volume: tuple[int, ...] | None = None
+    strategies: tuple[str, ...] | None = None
+    volume_strategies: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+    scope: tuple[str, ...] | None = None
+    interpolations: tuple[str, ...] | None = None
+    dims: tuple[str, ...] | None = None
+    steps: tuple[int, ...] | None = None
+    num_seeds: int | None = None
+    ceiling_seeds: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """One call of the command line.
+
+    Attributes:
+      experiment: Name or path of an experiment file.
+      data: Dataset folders that replace the embedded tasks.
+      workdir: Work folder.
+      overrides: Axis values given by flags.
+      target_labels: Classes that are segmented, see the data readers.
+      slice_axis: Declared slice axis of the stored arrays.
+      splits_file: A user's splits_final.json.
+      split_seed: Seed of the split.
+      max_size: Largest height and width of the training grid.
+      smoke: Tiny form of the same path.
+      dry_run: Print the plan and stop.
+      status: Print how far the work folder is and stop.
+      keep_weights: Keep every network's last weights.
+      plan: `timed` or `fixed`.
+      checkpoint_seconds: Time between checkpoints of a running batch.
+      command: The command as typed, for the record.
+    """
+
+    experiment: str
+    workdir: Path
+    data: tuple[Path, ...] = ()
+    overrides: Overrides = Overrides()
+    target_labels: str = "all"
+    slice_axis: int | None = None
+    splits_file: Path | None = None
+    split_seed: int = 0
+    max_size: int = 96
+    smoke: bool = False
+    dry_run: bool = False
+    status: bool = False
+    keep_weights: bool = False
+    plan: str = "fixed"
+    checkpoint_seconds: float = 60.0
+    command: str = ""
+
+
+def parse_names(flag: str, values: list[str] | None) -> tuple[str, ...] | None:
+    """Returns a comma list of names; None where the flag was not given."""
+    if not values:
+        return None
+    names = tuple(value.strip() for value in values)
+    if not all(names) or len(set(names)) < len(names):
+        given = ",".join(values)
+        raise InputError(f"--{flag}={given}: distinct names between commas are allowed")
+    return names
+
+
+def parse_numbers(flag: str, values: list[str] | None) -> tuple[int, ...] | None:
+    """Returns a comma list of whole numbers of at least 1."""
+    names = parse_names(flag, values)
+    if names is None:
+        return None
+    if not all(name.isdecimal() and int(name) > 0 for name in names):
+        given = ",".join(names)
+        raise InputError(f"--{flag}={given}: whole numbers from 1 are allowed")
+    return tuple(int(name) for name in names)

@@ -1,0 +1,238 @@
+"""What a run writes beside its results: experiment.json and example slices."""
+
+import dataclasses
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from slicebench import spec
+from slicebench.data.phantoms import PHANTOMS
+from slicebench.data.prepared import PreparedTask
+from slicebench.errors import InputError
+from slicebench.evaluation.scoring import tolerance_mm
+from slicebench.results import read_json, write_json_atomic
+from slicebench.runner.experiments import resolve
+from slicebench.runner.options import Options
+from slicebench.runner.study import Study
+from slicebench.training.engine import Plan, count_parameters
+
+_PACKAGES = (
+    "slicebench",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "nibabel",
+    "tensorflow-datasets",
+)
+_AXES = (
+    "budgets",
+    "slices_per_volume",
+    "strategies",
+    "volume_strategies",
+    "features",
+    "scope",
+    "interpolations",
+    "dims",
+)
+
+
+def describe(study: Study, options: Options, plans: dict[str, Plan]) -> dict[str, Any]:
+    """Returns the content of experiment.json."""
+    firsts = {name: task for (name, _), task in reversed(study.tasks.items())}
+    return {
+        "schema_version": 1,
+        "experiment": study.experiment.name,
+        "question": study.experiment.question,
+        "command": options.command,
+        "smoke": options.smoke,
+        "tasks": [_task(task) for task in study.tasks.values()],
+        "axes": {name: _axes(study, task) for name, task in firsts.items()},
+        "num_seeds": study.experiment.num_seeds,
+        "ceiling_seeds": study.experiment.ceiling_seeds,
+        "nsd_tolerance_mm": {name: tolerance_mm(task) for name, task in firsts.items()},
+        "programs": [_program(program) for program in study.programs.values()],
+        "cells_left_out": [dataclasses.asdict(item) for item in study.left_out],
+        "contrasts": list(study.contrasts),
+        "contrasts_dropped": list(study.dropped),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "device": {
+            "platform": jax.default_backend(),
+            "kind": jax.local_devices()[0].device_kind,
+            "count": jax.local_device_count(),
+        },
+        "plan": {
+            "name": options.plan,
+            "programs": {
+                name: dataclasses.asdict(plan) for name, plan in plans.items()
+            },
+        },
+        "num_trials": len(study.trials),
+    }
+
+
+def _axes(study: Study, task: PreparedTask) -> dict[str, Any]:
+    axes = {name: getattr(study.experiment, name) for name in _AXES}
+    return {name: list(resolve(value, task.info)) for name, value in axes.items()}
+
+
+def _program(program: spec.Program) -> dict[str, Any]:
+    return {
+        "name": program.name,
+        **dataclasses.asdict(program),
+        "grid": list(program.grid),
+        "parameters": count_parameters(program),
+    }
+
+
+def _task(task: PreparedTask) -> dict[str, Any]:
+    names = ("development", "pool", "test")
+    return {
+        "name": task.name,
+        "target": task.target,
+        "fold": task.fold,
+        "classes": list(task.classes),
+        "channels": list(task.channels),
+        "grid": list(task.grid),
+        "synthetic": task.synthetic,
+        "expected": PHANTOMS[task.name].expected if task.synthetic else None,
+        "attribution": task.attribution,
+        "context": task.context,
+        "split": {
+            side: [case.name for case in cases]
+            for side, cases in zip(names, task.sides, strict=True)
+        },
+        "provenance": task.provenance,
+    }
+
+
+def write_experiment(path: Path, content: dict[str, Any]) -> None:
+    """Writes experiment.json; refuses a work folder of another experiment.
+
+    Raises:
+      InputError: The folder holds results of another experiment or of other
+        preparations of the same task.
+    """
+    if path.exists():
+        old = read_json(path)
+        if old["experiment"] != content["experiment"]:
+            raise InputError(
+                f"{path.parent}: holds results of experiment {old['experiment']!r}, "
+                f"not {content['experiment']!r}; use another --workdir"
+            )
+        _refuse_other_preparation(path, old, content)
+    write_json_atomic(path, content)
+
+
+def _refuse_other_preparation(
+    path: Path, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    before = {(t["name"], t["fold"]): t["context"] for t in old["tasks"]}
+    for task in new["tasks"]:
+        known = before.get((task["name"], task["fold"]))
+        if known not in (None, task["context"]):
+            raise InputError(
+                f"{path.parent}: task {task['name']} was prepared otherwise there "
+                f"(context {known}, now {task['context']}): images, target, split or "
+                "preprocessing changed; use another --workdir"
+            )
+
+
+class Examples:
+    """Collects example predictions of one task and writes them as .npz.
+
+    Three test cases, one slice each (the one with most foreground); columns are
+    the ceiling and the densities of the largest budget with the first seed.
+
+    Args:
+      workdir: Work folder.
+      task: Where the cases come from.
+      trials: All trials of the task.
+    """
+
+    def __init__(self, workdir: Path, task: PreparedTask, trials: list[spec.Trial]):
+        self._folder = workdir / "examples"
+        self._task = task
+        self._columns = _columns(trials)
+        sizes = [(case.label > 0).sum() for case in task.test]
+        order = np.argsort(sizes, kind="stable")
+        chosen = sorted({int(order[-1]), int(order[len(order) // 2]), int(order[0])})
+        self._cases = chosen[::-1]
+        self._slices = [
+            int((task.test[index].label > 0).sum((1, 2)).argmax())
+            for index in self._cases
+        ]
+
+    def add(self, predictions: dict[str, list[np.ndarray]]) -> None:
+        """Keeps what the shown trials predicted, one file a trial."""
+        skip = len(self._task.development)
+        for trial_id in self._columns:
+            if trial_id not in predictions:
+                continue
+            planes = []
+            for index, where in zip(self._cases, self._slices, strict=True):
+                plane = predictions[trial_id][skip + index][where]
+                planes.append(plane if plane.ndim == 2 else plane.argmax(-1))
+            self._write(f".{trial_id}", {"plane": np.stack(planes).astype(np.uint8)})
+
+    def finish(self) -> None:
+        """Joins the kept predictions into the task's file."""
+        found = {
+            trial_id: title
+            for trial_id, title in self._columns.items()
+            if self._path(f".{trial_id}").exists()
+        }
+        if not found:
+            return
+        planes = [np.load(self._path(f".{trial_id}"))["plane"] for trial_id in found]
+        cases = [self._task.test[index] for index in self._cases]
+        rows = list(zip(cases, self._slices, strict=True))
+        self._write(
+            self._task.name,
+            {
+                "image": np.stack([case.image[at, :, :, 0] for case, at in rows]),
+                "truth": np.stack([case.label[at] for case, at in rows]),
+                "predictions": np.stack(planes, axis=1),
+                "row_titles": np.array([f"{c.name}, slice {at}" for c, at in rows]),
+                "column_titles": np.array(list(found.values())),
+                "spacing": np.array(cases[0].spacing[1:]),
+            },
+        )
+        for trial_id in found:
+            self._path(f".{trial_id}").unlink()
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.npz"
+
+    def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f".writing-{name}.npz"
+        np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+        temporary.replace(self._path(name))
+
+
+def _columns(trials: list[spec.Trial]) -> dict[str, str]:
+    """Trials that are shown, by id: the ceiling, then densities, few to many."""
+    first = [trial for trial in trials if trial.selection_seed == 0]
+    shown = {t.trial_id: "all slices" for t in first if t.slices_per_volume is None}
+    sparse = [trial for trial in first if trial.slices_per_volume is not None]
+    if not sparse:
+        return shown
+    budget = max(trial.budget for trial in sparse)
+    strategy = sparse[0].strategy
+    for trial in sorted(sparse, key=lambda trial: trial.slices_per_volume or 0):
+        if trial.budget == budget and trial.strategy == strategy:
+            title = f"{trial.num_volumes} x {trial.slices_per_volume}"
+            shown[trial.trial_id] = title
+    return shown

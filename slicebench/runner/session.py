@@ -1,0 +1,190 @@
+"""Runs a study: batches through the engine, rows into the store."""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tqdm import tqdm
+
+from slicebench import spec
+from slicebench.results import Store, read_json, write_json_atomic
+from slicebench.runner.batches import Finished, ProgramWork, TaskWork
+from slicebench.runner.options import Options
+from slicebench.runner.plans import choose_plan
+from slicebench.runner.record import Examples, describe, write_experiment
+from slicebench.runner.study import Study
+from slicebench.training.checkpoints import BatchCheckpoints
+from slicebench.training.engine import Plan
+
+_log = logging.getLogger(__name__)
+
+
+def batches_of(
+    trials: list[spec.Trial], size: int, done: set[str]
+) -> list[list[spec.Trial]]:
+    """Cuts a program's trials into batches; finished trials are left out.
+
+    The cut is made over all trials, finished or not, so that a resumed run has
+    the batches of an uninterrupted one.
+    """
+    cuts = [trials[start : start + size] for start in range(0, len(trials), size)]
+    left = [[trial for trial in cut if trial.trial_id not in done] for cut in cuts]
+    return [batch for batch in left if batch]
+
+
+class Session:
+    """One call of the command line that trains.
+
+    Args:
+      study: What to run.
+      options: How.
+    """
+
+    def __init__(self, study: Study, options: Options):
+        self.study = study
+        self.options = options
+        self.store = Store(options.workdir)
+        self.plans = {n: choose_plan(p) for n, p in study.programs.items()}
+        self._started = time.monotonic()
+        self._spent = {"compile": 0.0, "training": 0.0, "evaluation": 0.0}
+        self._steps = 0
+
+    def run(self) -> None:
+        """Trains what is missing; every finished batch is written at once."""
+        self.store.clean()
+        write_experiment(
+            self.options.workdir / "experiment.json",
+            describe(self.study, self.options, self.plans),
+        )
+        done = self.store.done() & {trial.trial_id for trial in self.study.trials}
+        trained = sum(t.training.steps for t in self.study.trials if t.trial_id in done)
+        total = sum(trial.training.steps for trial in self.study.trials)
+        if done:
+            _log.info(
+                "%d of %d trials are there already", len(done), len(self.study.trials)
+            )
+        with (
+            tqdm(
+                total=total,
+                initial=trained,
+                unit="step",
+                smoothing=0.05,
+                unit_scale=True,
+            ) as bar,
+            ThreadPoolExecutor(
+                max_workers=max(plan.devices for plan in self.plans.values())
+            ) as pool,
+        ):
+            for key in self.study.tasks:
+                self._run_task(key, done, bar, pool)
+        self._write_compute()
+
+    def _run_task(
+        self, key: tuple[str, int], done: set[str], bar: Any, pool: ThreadPoolExecutor
+    ) -> None:
+        mine = [t for t in self.study.trials if (t.task, t.fold) == key]
+        work = TaskWork(self.study.tasks[key])
+        examples = Examples(self.options.workdir, work.task, mine)
+        for name in dict.fromkeys(trial.program for trial in mine):
+            plan = self.plans[name]
+            trials = [trial for trial in mine if trial.program == name]
+            batches = batches_of(trials, plan.trials, done)
+            if batches:
+                self._run_program(name, plan, work, batches, examples, bar, pool)
+        examples.finish()
+
+    def _run_program(
+        self,
+        name: str,
+        plan: Plan,
+        work: TaskWork,
+        batches: list[list[spec.Trial]],
+        examples: Examples,
+        bar: Any,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        compiled = ProgramWork(self.study.programs[name], plan, work)
+        pending: Callable[[], None] | None = None
+        for batch in batches:
+            finish = self._run_batch(compiled, batch, examples, bar, pool)
+            # Scores of the last batch were made on host threads meanwhile.
+            if pending is not None:
+                pending()
+            pending = finish
+        if pending is not None:
+            pending()
+        self._spent["compile"] += compiled.compile_seconds
+
+    def _run_batch(
+        self,
+        compiled: ProgramWork,
+        batch: list[spec.Trial],
+        examples: Examples,
+        bar: Any,
+        pool: ThreadPoolExecutor,
+    ) -> Callable[[], None]:
+        part = spec.digest([trial.trial_id for trial in batch])
+        folder = self.options.workdir / "checkpoints"
+        checkpoints = BatchCheckpoints(folder / f"batch-{part}")
+        before, start = compiled.compile_seconds, time.monotonic()
+
+        def progress(steps: int) -> None:
+            self._steps += steps * len(batch)
+            bar.update(steps * len(batch))
+            self._show_rate(bar, batch)
+
+        state, annotated = compiled.train(
+            batch, checkpoints, self.options.checkpoint_seconds, progress
+        )
+        trained = time.monotonic()
+        seconds = trained - start - (compiled.compile_seconds - before)
+        between = compiled.compile_seconds
+        finish = compiled.score(batch, state, annotated, seconds, pool)
+        self._spent["training"] += seconds
+        self._spent["evaluation"] += (
+            time.monotonic() - trained - (compiled.compile_seconds - between)
+        )
+        if self.options.keep_weights:
+            compiled.keep_weights(folder / "final", batch, state)
+
+        def write() -> None:
+            finished: Finished = finish()
+            examples.add(finished.predictions)
+            self.store.append(part, finished.trials, finished.scores)
+            checkpoints.remove()
+
+        return write
+
+    def _show_rate(self, bar: Any, batch: list[spec.Trial]) -> None:
+        minutes = (time.monotonic() - self._started) / 60
+        trials = self._steps / batch[0].training.steps
+        bar.set_postfix_str(f"{trials / minutes:.1f} trials/min, {batch[0].task}")
+
+    def _write_compute(self) -> None:
+        """Adds this session's times to those of earlier ones."""
+        path = self.options.workdir / "compute.json"
+        old = read_json(path) if path.exists() else {}
+        new = {
+            "sessions": 1,
+            "wall_seconds": time.monotonic() - self._started,
+            "trial_steps": self._steps,
+            **{f"{name}_seconds": spent for name, spent in self._spent.items()},
+        }
+        if self._steps:
+            write_json_atomic(
+                path, {name: old.get(name, 0) + value for name, value in new.items()}
+            )
+
+
+def status_text(study: Study, options: Options) -> str:
+    """Returns how far a work folder is, in one line."""
+    trials = Store(options.workdir).read_trials()
+    done = set(trials["trial_id"])
+    ids = {trial.trial_id for trial in study.trials}
+    diverged = list(trials["status"]).count("diverged")
+    return (
+        f"{options.workdir}: {len(ids & done)} of {len(ids)} trials done, "
+        f"{len(ids - done)} to go, {diverged} diverged"
+    )

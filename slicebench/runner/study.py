@@ -1,0 +1,212 @@
+"""An experiment resolved on its tasks: programs, trials and contrasts."""
+
+import dataclasses
+from typing import Any
+
+from slicebench import spec
+from slicebench.data.loading import load_task
+from slicebench.data.phantoms import make_phantom
+from slicebench.data.prepared import PreparedTask
+from slicebench.errors import InputError
+from slicebench.runner.cells import LeftOut, make_cells, plan_contrasts
+from slicebench.runner.experiments import load_experiment, override, resolve
+from slicebench.runner.options import Options
+
+_SLICE_STEP = 256
+"""Bank sizes are padded to this, so that folds share compiled programs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything that a run needs, before anything is trained.
+
+    Attributes:
+      experiment: The experiment with the flags laid over it.
+      tasks: Prepared tasks, by (name, fold).
+      programs: Compiled programs by name.
+      trials: All trials: by program, then seed, then cell, so that an
+        interrupted run has whole seeds.
+      left_out: Combinations that are not trained.
+      contrasts: Planned contrasts, as in experiment.json.
+      dropped: Contrasts without cells.
+    """
+
+    experiment: spec.Experiment
+    tasks: dict[tuple[str, int], PreparedTask]
+    programs: dict[str, spec.Program]
+    trials: tuple[spec.Trial, ...]
+    left_out: tuple[LeftOut, ...]
+    contrasts: tuple[dict[str, Any], ...]
+    dropped: tuple[dict[str, str], ...]
+
+    def task_of(self, trial: spec.Trial) -> PreparedTask:
+        """Returns the prepared task of a trial."""
+        return self.tasks[trial.task, trial.fold]
+
+
+def make_study(options: Options) -> Study:
+    """Resolves what the command line asks for.
+
+    Raises:
+      InputError: Anything wrong with experiment, flags or data.
+    """
+    experiment = override(
+        load_experiment(options.experiment, smoke=options.smoke), options.overrides
+    )
+    parts = [
+        _resolve(experiment, folds)
+        for folds in (
+            _load_real(options) if options.data else _load_phantoms(experiment, options)
+        )
+    ]
+    names = [next(iter(part.tasks))[0] for part in parts]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"--data: two datasets are called {twice[0]}; rename one")
+    return Study(
+        experiment=experiment,
+        tasks={key: task for part in parts for key, task in part.tasks.items()},
+        programs={n: program for part in parts for n, program in part.programs.items()},
+        trials=tuple(trial for part in parts for trial in part.trials),
+        left_out=tuple(item for part in parts for item in part.left_out),
+        contrasts=tuple(item for part in parts for item in part.contrasts),
+        dropped=tuple(item for part in parts for item in part.dropped),
+    )
+
+
+def _load_phantoms(
+    experiment: spec.Experiment, options: Options
+) -> list[list[PreparedTask]]:
+    if options.target_labels != "all" or options.slice_axis is not None:
+        raise InputError(
+            "--target_labels and --slice_axis need --data: phantoms have one target"
+        )
+    return [
+        [make_phantom(name, seed=options.split_seed, smoke=options.smoke)]
+        for name in experiment.tasks
+    ]
+
+
+def _load_real(options: Options) -> list[list[PreparedTask]]:
+    return [_load_folds(options, str(folder)) for folder in options.data]
+
+
+def _load_folds(options: Options, folder: str) -> list[PreparedTask]:
+    """Loads every outer fold; datasets from 150 patients have one."""
+    folds: list[PreparedTask] = []
+    count = 1
+    while len(folds) < count:
+        task = load_task(
+            folder,
+            target_labels=options.target_labels,
+            slice_axis=options.slice_axis,
+            split_seed=options.split_seed,
+            fold=len(folds),
+            splits_file=options.splits_file,
+            max_size=options.max_size,
+        )
+        split: Any = task.provenance["split"]
+        count = 1 if options.smoke else int(split["num_folds"])
+        folds.append(task)
+    return folds
+
+
+def _resolve(experiment: spec.Experiment, folds: list[PreparedTask]) -> Study:
+    """Resolves one task; its seeds are spread over its folds in turn."""
+    first = folds[0]
+    info = _smallest(folds)
+    total = sum(case.depth for case in first.pool)
+    cells, left = make_cells(experiment, info, total_slices=total)
+    contrasts, dropped = plan_contrasts(experiment, first.name, first.target, cells)
+    network = resolve(experiment.network, info)
+    training = _training(resolve(experiment.training, info), first)
+    programs: dict[str, spec.Program] = {}
+    trials: list[spec.Trial] = []
+    for dims in experiment.dims:
+        made = [_program(task, dims, network, training) for task in folds]
+        programs |= {program.name: program for program in made}
+        ours = [cell for cell in cells if cell.factors["dims"] == dims]
+        most = max((cell.seeds for cell in ours), default=0)
+        trials += [
+            _trial(
+                folds[seed % len(folds)], made[seed % len(folds)], cell.factors, seed
+            )
+            for seed in range(most)
+            for cell in ours
+            if seed < cell.seeds
+        ]
+    return Study(
+        experiment=experiment,
+        tasks={(task.name, task.fold): task for task in folds},
+        programs=programs,
+        trials=tuple(trials),
+        left_out=tuple(left),
+        contrasts=tuple(contrasts),
+        dropped=tuple(dropped),
+    )
+
+
+def _smallest(folds: list[PreparedTask]) -> spec.TaskInfo:
+    """What holds in every fold: cells must fit the smallest pool."""
+    infos = [task.info for task in folds]
+    return dataclasses.replace(
+        infos[0],
+        pool_volumes=min(info.pool_volumes for info in infos),
+        min_slices=min(info.min_slices for info in infos),
+    )
+
+
+def _training(training: spec.Training, task: PreparedTask) -> spec.Training:
+    """Allows mirroring only where the task does."""
+    augmentation = dataclasses.replace(
+        training.augmentation, flip=training.augmentation.flip and task.flip
+    )
+    return dataclasses.replace(training, augmentation=augmentation)
+
+
+def _program(
+    task: PreparedTask,
+    dims: spec.Dims,
+    network: spec.Network,
+    training: spec.Training,
+) -> spec.Program:
+    lowest = 2 ** (network.depth - 1)
+    if any(side % lowest for side in task.grid):
+        raise InputError(
+            f"network depth {network.depth}: the grid {task.grid} of task {task.name} "
+            f"must divide by {lowest}"
+        )
+    slices = sum(case.depth for case in task.pool)
+    return spec.Program(
+        dims=dims,
+        network=network,
+        training=training,
+        grid=task.grid,
+        channels=len(task.channels),
+        classes=len(task.classes) + 1,
+        slices=-(-slices // _SLICE_STEP) * _SLICE_STEP,
+    )
+
+
+def _trial(
+    task: PreparedTask, program: spec.Program, factors: dict[str, Any], seed: int
+) -> spec.Trial:
+    if factors["slices_per_volume"] is None:
+        # The ceiling's pool differs a little between folds.
+        factors = {
+            **factors,
+            "num_volumes": len(task.pool),
+            "budget": sum(case.depth for case in task.pool),
+        }
+    return spec.Trial(
+        task=task.name,
+        target=task.target,
+        fold=task.fold,
+        selection_seed=seed,
+        training_seed=seed,
+        network=program.network,
+        training=program.training,
+        program=program.name,
+        context=task.context,
+        **factors,
+    )

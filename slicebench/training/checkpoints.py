@@ -1,0 +1,83 @@
+"""Orbax checkpoints of a running batch, and of final weights.
+
+A batch's state is saved as a flat list of arrays, so that a checkpoint does not
+depend on how a library names its containers.
+"""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import nnx
+
+from slicebench.training.step import Params, TrialState
+
+_log = logging.getLogger(__name__)
+
+
+def _flat(state: Any) -> dict[str, Any]:
+    leaves = jax.tree.leaves(state)
+    return {f"leaf_{index:04d}": leaf for index, leaf in enumerate(leaves)}
+
+
+class BatchCheckpoints:
+    """Checkpoints of one batch of trials; at most the newest two are kept.
+
+    Args:
+      folder: Folder of this batch alone.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder.resolve()
+
+    def save(self, state: TrialState, step: int) -> None:
+        """Writes a checkpoint; it appears under its name only when complete."""
+        with ocp.StandardCheckpointer() as writer:
+            writer.save(self.folder / str(step), _flat(state), force=True)
+        for old in self._steps()[:-2]:
+            shutil.rmtree(self.folder / str(old), ignore_errors=True)
+
+    def restore(self, target: TrialState) -> TrialState | None:
+        """Returns the newest readable checkpoint; None if there is none.
+
+        A checkpoint that cannot be read is set aside with a warning.
+
+        Args:
+          target: Shapes, types and placement, from `Engine.abstract_state`.
+        """
+        for step in reversed(self._steps()):
+            path = self.folder / str(step)
+            try:
+                with ocp.StandardCheckpointer() as reader:
+                    flat = reader.restore(path, _flat(target))
+            except (ValueError, OSError, KeyError, TypeError) as error:
+                _log.warning(
+                    "checkpoint %s cannot be read and is set aside (%s)",
+                    path,
+                    str(error).splitlines()[0],
+                )
+                path.rename(path.with_name(f"unreadable-{step}"))
+                continue
+            leaves = [flat[name] for name in _flat(target)]
+            return jax.tree.unflatten(jax.tree.structure(target), leaves)
+        return None
+
+    def remove(self) -> None:
+        """Deletes every checkpoint of the batch."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _steps(self) -> list[int]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdecimal())
+
+
+def save_weights(folder: Path, params: Params) -> None:
+    """Writes one network's weights as a nested dictionary of arrays."""
+    plain = jax.tree.map(np.asarray, nnx.to_pure_dict(params))
+    with ocp.StandardCheckpointer() as writer:
+        writer.save(folder.resolve(), plain, force=True)
