@@ -1,1 +1,19 @@
-"""Tables, figures and the HTML report."""
+"""Tables, figures and the HTML report of a run, from its results alone."""
+
+from slicebench.report._build import write_report
+from slicebench.report._curves import Level, budget_figure, density_figure
+from slicebench.report._examples import Examples, example_figure
+from slicebench.report._maps import allocation_figure, forest_figure
+from slicebench.report._words import verdict_lines
+
+__all__ = [
+    "Examples",
+    "Level",
+    "allocation_figure",
+    "budget_figure",
+    "density_figure",
+    "example_figure",
+    "forest_figure",
+    "verdict_lines",
+    "write_report",
+]

@@ -1,0 +1,228 @@
+"""Builds a report: estimates, figures and tables, then the page."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from slicebench.report import (
+    _cells,
+    _conventions,
+    _estimates,
+    _frames,
+    _gallery,
+    _gaps,
+    _inline,
+    _reading,
+    _setup,
+    _style,
+    _tables,
+    _verdicts,
+    _words,
+)
+
+_METRICS = ("dice", "nsd", "hd95")
+
+
+def write_report(workdir: Path) -> Path:
+    """Rebuilds summary.json, report.html, tables/ and figures/ of a run.
+
+    The same results give the same bytes. A run that is not finished is reported
+    as far as it has come, and the report says what is missing.
+
+    Args:
+      workdir: Work folder of a run.
+
+    Returns:
+      Path of report.html.
+
+    Raises:
+      InputError: The folder holds no run, or a file of it is damaged.
+    """
+    run = _reading.read_run(workdir)
+    numbers = _estimates.estimate(run)
+    sections = _sections(run, numbers)
+    context = {
+        **_opening(run, numbers),
+        "tasks": sections,
+        "cells": _cell_tables(numbers),
+        **_comparisons(run, numbers),
+        "examples": _examples(run),
+        "gaps": _gaps.gaps(run),
+        "conventions": _conventions.conventions(
+            run.experiment, _verdicts.margins(numbers.summary)
+        ),
+        "command": run.experiment["command"],
+        "setup": _setup.setup_tables(run),
+        "splits": _setup.splits(run.experiment),
+    }
+    _tables.write_tables(workdir / "tables", _all_tables(context, run))
+    target = workdir / "report.html"
+    temporary = target.with_name(".report.html.tmp")
+    temporary.write_text(_render(context), encoding="utf-8")
+    temporary.replace(target)
+    return target
+
+
+def _render(context: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("slicebench.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html.j2").render(context)
+
+
+def _opening(run: _reading.Run, numbers: _estimates.Numbers) -> dict[str, Any]:
+    """Returns title, question, the counts under it, warnings and verdicts."""
+    done, planned = len(run.trials), int(run.experiment["num_trials"])
+    cells = numbers.cells.drop_duplicates(_estimates.FACTORS)
+    facts = [
+        ("trials" if done == planned else f"of {planned} trials", done),
+        ("cells", len(cells)),
+        ("seeds a cell", run.experiment.get("num_seeds", _style.ABSENT)),
+        ("test cases", run.results["case"].nunique()),
+        ("tasks", len({task["name"] for task in run.experiment["tasks"]})),
+    ]
+    return {
+        "title": _style.words(run.experiment["experiment"]),
+        "question": run.experiment["question"],
+        "facts": [{"name": name, "value": value} for name, value in facts],
+        "warnings": _warnings(run, numbers),
+        "verdicts": _verdicts.groups(run, numbers.summary),
+    }
+
+
+def _warnings(run: _reading.Run, numbers: _estimates.Numbers) -> list[str]:
+    warnings = []
+    missing = int(run.experiment["num_trials"]) - len(run.trials)
+    if missing > 0:
+        warnings.append(
+            f"Partial results: {missing} of {run.experiment['num_trials']} planned "
+            "trials have not finished. What is missing stands under “What is not here”."
+        )
+    diverged = run.trials["status"].to_list().count("diverged")
+    if diverged:
+        warnings.append(
+            f"{diverged} trial{'s' if diverged > 1 else ''} diverged and count"
+            f"{'' if diverged > 1 else 's'} as empty predictions."
+        )
+    seeds = int(run.experiment.get("num_seeds", 0))
+    if 0 < seeds < _words.FEW_SEEDS:
+        warnings.append(
+            f"Few seeds: {seeds} a cell. Below {_words.FEW_SEEDS}, intervals are wide "
+            "and rest on few degrees of freedom."
+        )
+    return [*warnings, *numbers.warnings]
+
+
+def _sections(run: _reading.Run, numbers: _estimates.Numbers) -> list[dict[str, Any]]:
+    """Returns one section a task and dims, its figures written."""
+    sections = []
+    folder = run.workdir / "figures"
+    found = _frames.groups(numbers.cells, _cells.GROUP)
+    for index, (key, chosen) in enumerate(found):
+        section = _inline.slug(key["task"], key["dims"], index)
+        place = _words.title(key)
+        views = {
+            metric: _gallery.section_figures(
+                _frames.where(chosen, {"metric": metric}),
+                folder,
+                section=section,
+                place=place,
+                metric=metric,
+            )
+            for metric in _METRICS
+        }
+        task = run.task(str(key["task"]))
+        sections.append(
+            {
+                "id": f"task-{section}",
+                "title": place,
+                "synthetic": task["synthetic"],
+                "expected": task.get("expected"),
+                "lines": _lead(numbers.ceilings, key),
+                "figures": views["dice"],
+                "best": _estimates.best_table(numbers, key),
+                "more": [view for m in _METRICS[1:] for view in views[m]],
+                "more_names": " and ".join(
+                    _style.metric_name(m) for m in _METRICS[1:] if views[m]
+                ),
+            }
+        )
+    return sections
+
+
+def _lead(ceilings: pd.DataFrame, key: _frames.Record) -> list[str]:
+    """Returns how near the best cell comes to the ceiling."""
+    lines = []
+    for row in _frames.records(ceilings):
+        if all(row[name] == key[name] for name in _cells.GROUP):
+            best, low, high, top = (
+                _style.decimals("dice", row[name])
+                for name in ("best_estimate", "best_low", "best_high", "estimate")
+            )
+            lines.append(
+                f"Best cell: {row['best_cell']}: Dice {best} [{low}, {high}] = "
+                f"{100 * row['share_of_ceiling']:.1f} % of the same network on all "
+                f"labels ({top})."
+            )
+    return lines
+
+
+def _cell_tables(numbers: _estimates.Numbers) -> list[_tables.Table]:
+    present = set(numbers.cells["metric"])
+    return [
+        _estimates.cell_view(numbers.cells, metric)
+        for metric in _METRICS
+        if metric in present
+    ]
+
+
+def _comparisons(run: _reading.Run, numbers: _estimates.Numbers) -> dict[str, Any]:
+    rows = _gallery.contrast_rows(numbers.summary["contrasts"])
+    return {
+        "forests": _gallery.forest_figures(rows, run.workdir / "figures"),
+        "contrasts": _verdicts.table(numbers.summary),
+        "ceilings": _estimates.ceiling_view(numbers.ceilings),
+        "classes": _estimates.class_view(numbers.classes),
+    }
+
+
+def _examples(run: _reading.Run) -> list[dict[str, Any]]:
+    shown = []
+    for index, (name, examples) in enumerate(run.examples.items()):
+        task = run.task(name)
+        view = _gallery.example_view(
+            examples,
+            tuple(task["classes"]),
+            run.workdir / "figures",
+            section=_inline.slug(name, index),
+            place=name,
+        )
+        shown.append(
+            {
+                "title": name,
+                "synthetic": task["synthetic"],
+                "view": view,
+                "attribution": task.get("attribution") or "not recorded",
+            }
+        )
+    return shown
+
+
+def _all_tables(context: dict[str, Any], run: _reading.Run) -> list[_tables.Table]:
+    return [
+        *context["cells"],
+        context["contrasts"],
+        context["ceilings"],
+        context["classes"],
+        *(section["best"] for section in context["tasks"] if section["best"]),
+        *(gap.table for gap in context["gaps"]),
+        *context["setup"],
+        _setup.split_table(run.experiment),
+    ]

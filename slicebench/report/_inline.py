@@ -1,0 +1,92 @@
+"""Figures as files and as parts of one HTML page."""
+
+import html
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from slicebench.report import _style
+
+
+class FigureView(NamedTuple):
+    """A figure as the page shows it.
+
+    Attributes:
+      name: File name without its ending, also its anchor.
+      title: What it shows, in a few words.
+      caption: How to read it.
+      svg: Markup with the alternative text inside.
+      width: Full width on a wide screen, in CSS pixels.
+      least: Width below which its text could not be read any more.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: Markup
+    width: int
+    least: int
+
+
+def publish(
+    figure: Figure, folder: Path, *, name: str, title: str, caption: str, alt: str
+) -> FigureView:
+    """Writes a figure as PNG and SVG and returns it for the page.
+
+    Args:
+      figure: A figure of this package.
+      folder: Where the files go.
+      name: File name without its ending.
+      title: What it shows.
+      caption: How to read it.
+      alt: What a reader who cannot see it should be told.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.png").write_bytes(_style.png_bytes(figure))
+    svg = _style.svg_text(figure)
+    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    inches = float(figure.get_size_inches()[0])
+    return FigureView(
+        name=name,
+        title=title,
+        caption=caption,
+        svg=inline(svg, name, alt),
+        width=round(inches * 105),
+        least=round(min(inches * 72, 700) if inches > 6 else 300),
+    )
+
+
+def inline(svg: str, name: str, alt: str) -> Markup:
+    """Returns an SVG file as an element of an HTML page.
+
+    Its ids get the figure's name in front, so that they are unique on the page;
+    its metadata, addresses of namespaces and page-wide style are left out.
+
+    Args:
+      svg: SVG file written by matplotlib.
+      name: Unique name on the page.
+      alt: Alternative text.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\sxmlns(?::\w+)?="[^"]*"', "", body)
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
+    body = body.replace("xlink:href=", "href=")
+    label = html.escape(alt, quote=True)
+    return Markup(body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+def slug(*parts: object) -> str:
+    """Returns parts joined to a name fit for files and anchors.
+
+    >>> slug("dice", "My task/1", "2d")
+    'dice-my-task-1-2d'
+    """
+    text = "-".join(str(part) for part in parts).lower()
+    return re.sub(r"[^a-z0-9_]+", "-", text).strip("-") or "figure"

@@ -1,0 +1,75 @@
+"""What a report is made from: the files of a work folder."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slicebench.errors import InputError
+from slicebench.report import _examples
+from slicebench.results import Store, read_json
+
+_NEEDED = ("experiment", "question", "command", "tasks", "contrasts", "num_trials")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as far as it has come.
+
+    Attributes:
+      workdir: Its work folder.
+      experiment: Content of experiment.json.
+      trials: One row a finished trial.
+      results: One row a score.
+      compute: Content of compute.json, empty without it.
+      examples: Example predictions by task.
+    """
+
+    workdir: Path
+    experiment: dict[str, Any]
+    trials: pd.DataFrame
+    results: pd.DataFrame
+    compute: dict[str, Any]
+    examples: dict[str, _examples.Examples]
+
+    def task(self, name: str) -> dict[str, Any]:
+        """Returns a task's record; a bare one for a name that is not listed."""
+        for task in self.experiment["tasks"]:
+            if task["name"] == name:
+                return task
+        return {"name": name, "synthetic": False, "classes": []}
+
+
+def read_run(workdir: Path) -> Run:
+    """Reads a work folder.
+
+    Raises:
+      InputError: The folder or its experiment.json is missing, or a file is
+        damaged.
+    """
+    if not workdir.is_dir():
+        raise InputError(f"--workdir={workdir}: no such folder; give a run's folder")
+    path = workdir / "experiment.json"
+    if not path.is_file():
+        raise InputError(
+            f"--workdir={workdir}: holds no experiment.json; give the folder that "
+            "`python -m slicebench.main --workdir=...` has written"
+        )
+    experiment = read_json(path)
+    missing = [name for name in _NEEDED if name not in experiment]
+    if missing:
+        raise InputError(f"{path}: fields missing: {', '.join(missing)}")
+    store = Store(workdir)
+    compute = workdir / "compute.json"
+    return Run(
+        workdir=workdir,
+        experiment=experiment,
+        trials=store.read_trials(),
+        results=store.read_results(),
+        compute=read_json(compute) if compute.is_file() else {},
+        examples={
+            file.stem: _examples.read_examples(file)
+            for file in sorted((workdir / "examples").glob("*.npz"))
+        },
+    )

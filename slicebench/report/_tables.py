@@ -1,0 +1,135 @@
+"""Tables of the report: one frame is both the CSV file and the rows shown."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from slicebench.report import _style
+
+Kind = Literal["text", "count", "number", "share", "score", "interval", "verdict"]
+
+
+class Column(NamedTuple):
+    """One column as it is shown.
+
+    Attributes:
+      key: Column of the frame.
+      label: Its head.
+      kind: How a value is written; an `interval` shows the frame's `low` and
+        `high` beside its value.
+    """
+
+    key: str
+    label: str
+    kind: Kind = "text"
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the column is sorted as numbers and stands to the right."""
+        return self.kind not in ("text", "verdict")
+
+
+class Cell(NamedTuple):
+    """One field: what is read, and the exact value that it stands for."""
+
+    text: str
+    value: str
+    numeric: bool
+    badge: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the report and its CSV file.
+
+    Attributes:
+      name: Name of the CSV file.
+      title: Heading.
+      frame: Content of the CSV file, every column.
+      columns: What is shown of it.
+      metric: Whose decimals scores get; None: the row's `metric` column.
+      only: Values that rows must have to be shown, by column.
+      open: Whether the fold that holds it starts open.
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    metric: str | None = None
+    only: tuple[tuple[str, Any], ...] = ()
+    open: bool = False
+
+    @property
+    def rows(self) -> list[list[Cell]]:
+        """Fields to be shown, row by row."""
+        shown: Any = self.frame
+        for column, value in self.only:
+            shown = shown[shown[column] == value]
+        records: list[dict[Any, Any]] = shown.to_dict("records")
+        return [[self._cell(row, column) for column in self.columns] for row in records]
+
+    def _cell(self, row: dict[Any, Any], column: Column) -> Cell:
+        value = row[column.key]
+        metric = self.metric or str(row.get("metric", "dice"))
+        text = _text(row, value, column.kind, metric)
+        exact = csv_value(value) if column.numeric else ""
+        badge = str(value) if column.kind == "verdict" else ""
+        return Cell(text, exact, column.numeric, badge)
+
+
+def csv_value(value: Any) -> str:
+    """Returns a value as CSV files hold it: shortest digits that read back.
+
+    >>> csv_value(0.1), csv_value(3), csv_value(None)
+    ('0.1', '3', '')
+    """
+    if _absent(value):
+        return ""
+    if isinstance(value, float):
+        return repr(float(value))
+    return str(value)
+
+
+def write_tables(folder: Path, tables: list[Table]) -> None:
+    """Writes each frame once, one CSV file a name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in {table.name: table.frame for table in tables}.items():
+        text = frame.map(csv_value) if len(frame) else frame
+        text.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+
+
+def _absent(value: Any) -> bool:
+    return bool(pd.isna(value))
+
+
+def _text(row: dict[Any, Any], value: Any, kind: Kind, metric: str) -> str:
+    if _absent(value):
+        return _style.ABSENT
+    if kind == "interval":
+        return _interval(row, value, metric)
+    return _plain(value, kind, metric)
+
+
+def _plain(value: Any, kind: Kind, metric: str) -> str:
+    match kind:
+        case "score":
+            return _style.decimals(metric, value)
+        case "share":
+            return f"{100 * value:.1f} %"
+        case "count":
+            return f"{int(value)}"
+        case "number":
+            return f"{value:.4g}"
+    return str(value)
+
+
+def _interval(row: dict[Any, Any], value: float, metric: str) -> str:
+    edges = (row["low"], row["high"])
+    text = _style.decimals(metric, value)
+    if any(_absent(edge) or not math.isfinite(edge) for edge in edges):
+        return f"{text} [{_style.ABSENT}]"
+    return f"{text} [{', '.join(_style.decimals(metric, edge) for edge in edges)}]"

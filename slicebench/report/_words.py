@@ -1,0 +1,158 @@
+"""Verdicts and estimates in plain words."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from slicebench.report import _style
+
+Row = Mapping[str, Any]
+
+_FACTORS = {
+    "budget": "{} slices",
+    "num_volumes": "{} volumes",
+    "slices_per_volume": "{} per volume",
+    "volume_strategy": "volumes by {}",
+    "strategy": "{}",
+    "features": "{} features",
+    "scope": "{} volumes",
+    "interpolation": "interpolation {}",
+    "pseudo_weight": "pseudo-label weight {}",
+}
+
+FEW_SEEDS = 10
+
+
+def verdict_lines(summary: Row, experiment: Row | None = None) -> list[str]:
+    """Returns one line a contrast: where, what was gained, and the verdict.
+
+    Args:
+      summary: Content of `summary.json`.
+      experiment: Content of `experiment.json`; with it, lines about phantoms say
+        that their outcome is expected by construction.
+
+    Returns:
+      Primary contrasts first, in the order of the summary.
+    """
+    contrasts = sorted(summary["contrasts"], key=lambda c: c["verdict"] == _NONE)
+    lines = []
+    for contrast in contrasts:
+        line = f"{place(contrast)}: {sentence(contrast)}: {verdict(contrast)}"
+        lines.append(line + _synthetic(str(contrast["task"]), experiment))
+    return lines
+
+
+_NONE = "exploratory"
+
+
+def _synthetic(task: str, experiment: Row | None) -> str:
+    for known in (experiment or {}).get("tasks", ()):
+        if known["name"] == task and known["synthetic"]:
+            return " (synthetic: expected by construction)"
+    return ""
+
+
+def place(contrast: Row) -> str:
+    """Returns where a contrast holds: task, dims and shared factors."""
+    parts = [title(contrast), *factors(contrast.get("where") or {})]
+    return ", ".join(parts)
+
+
+def title(row: Row) -> str:
+    """Returns task and dims, with the target where it is not everything.
+
+    >>> title({"task": "liver", "target": "all", "dims": "2d"})
+    'liver, 2D'
+    """
+    target = str(row.get("target", "all"))
+    named = f" ({target})" if target not in ("all", "") else ""
+    return f"{row['task']}{named}, {str(row['dims']).upper()}"
+
+
+def factors(values: Row) -> list[str]:
+    """Returns factor values in words.
+
+    >>> factors({"budget": 48, "strategy": "k_center"})
+    ['48 slices', 'k-center']
+    """
+    skip = ("task", "target", "dims", "metric", "fold")
+    return [
+        _FACTORS.get(name, name.replace("_", " ") + " {}").format(_value(value))
+        for name, value in values.items()
+        if name not in skip
+    ]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return " or ".join(_style.words(entry) for entry in value)
+    return _style.words(value)
+
+
+def subject(contrast: Row) -> str:
+    """Returns what is compared: one side against the other, or the halving."""
+    if contrast.get("kind") == "slope":
+        return "each halving of slices per volume"
+    sides = (contrast.get("a") or {}, contrast.get("b") or {})
+    if not any(sides):
+        return str(contrast["name"])
+    first, second = (" with ".join(factors(side)) or "the rest" for side in sides)
+    return f"{first} instead of {second}"
+
+
+def label(contrast: Row) -> str:
+    """Returns shared factors and sides, short enough for an axis."""
+    shared = ", ".join(factors(contrast.get("where") or {}))
+    if contrast.get("kind") == "slope":
+        text = "halving slices per volume"
+    else:
+        text = subject(contrast).replace(" instead of ", f" {_style.MINUS} ")
+    return f"{shared}: {text}" if shared else text
+
+
+def sentence(contrast: Row) -> str:
+    """Returns what was gained or lost, with its interval.
+
+    Positive estimates favour side `a`; for distances in mm that is a smaller
+    distance.
+    """
+    metric, value = str(contrast["metric"]), contrast["estimate"]
+    if value is None or not math.isfinite(value):
+        return f"{subject(contrast)} has no estimate"
+    unit, name = _style.metric_unit(metric), _style.metric_name(metric)
+    size = _style.decimals(metric, abs(value))
+    edges = ", ".join(_edge(metric, contrast[edge]) for edge in ("low", "high"))
+    if unit:
+        verb = "lowers" if value >= 0 else "raises"
+        gain = f"{verb} {name} by {size} {unit} (gain [{edges}] {unit})"
+    else:
+        verb, sign = ("gains", "") if value >= 0 else ("loses", "; as a gain")
+        gain = f"{verb} {size} {name}{sign} [{edges}]"
+    return f"{subject(contrast)} {gain}"
+
+
+def _edge(metric: str, value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "no bound"
+    return _style.decimals(metric, value)
+
+
+def verdict(contrast: Row) -> str:
+    """Returns the verdict with what qualifies it."""
+    name = str(contrast["verdict"])
+    text = "exploratory, no verdict" if name == _NONE else name
+    remarks = notes(contrast)
+    return f"{text} ({'; '.join(remarks)})" if remarks else text
+
+
+def notes(contrast: Row) -> list[str]:
+    """Returns what qualifies a verdict: negligible size, margin, few seeds."""
+    name, margin = str(contrast["verdict"]), contrast.get("margin")
+    found: list[str] = []
+    if contrast.get("negligible") and name in ("superior", "inferior"):
+        found.append("negligible: within the margin")
+    if name in ("equivalent", "noninferior") and margin:
+        found.append(f"margin {_style.decimals(str(contrast['metric']), margin)}")
+    if 0 < int(contrast.get("num_seeds") or 0) < FEW_SEEDS:
+        found.append(f"few seeds: {contrast['num_seeds']}")
+    return found
