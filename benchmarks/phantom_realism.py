@@ -5,8 +5,10 @@
 Each folder is a data set in nnU-Net layout. A target is every class together,
 or, with `FOLDER:3+4`, the classes named. A folder of labels other than
 `labelsTr` stands behind `@`, as in `FOLDER:1@labelsTr_PTV70`. The first
-channel is read, z-scored per volume and, like the phantoms, measured without
-resampling. `docs/phantoms.md` holds the table.
+channel is cropped to the box of its non-zero voxels, so that empty frames do
+not count as what patients have in common or apart, z-scored per volume and,
+like the phantoms, measured without resampling. `docs/phantoms.md` holds the
+table.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 from slicebench.data import phantom_measures, phantoms
 
@@ -49,8 +52,10 @@ def measure_folder(target: str) -> phantom_measures.TaskMeasures:
     for path in sorted((root / (labels or "labelsTr")).glob("*.nii.gz")):
         stem = path.name.removesuffix(".nii.gz")
         label = _slices_first(path, axis).round().astype(int)
-        images.append(_slices_first(root / "imagesTr" / f"{stem}_0000.nii.gz", axis))
-        masks.append(np.isin(label, wanted) if wanted else label > 0)
+        image = _slices_first(root / "imagesTr" / f"{stem}_0000.nii.gz", axis)
+        box = ndimage.find_objects((image != 0).astype(np.uint8))[0]
+        images.append(image[box])
+        masks.append((np.isin(label, wanted) if wanted else label > 0)[box])
     return measure_scaled(images, masks)
 
 

@@ -72,7 +72,7 @@ class PhantomSpec:
     noise: float = 0.05
     noise_spread: float = 0.3
     patient_share: float = 0.2
-    correlation_length: float = 1.6
+    correlation_length: float = 1.2
     empty_cases: float = 0.0
     rare_volumes: float = 0.0
     rare_scored: float = 0.0
