@@ -1,1 +1,50 @@
-"""What the results support, and how sure."""
+"""What the results support, and how sure.
+
+Planned contrasts, paired by seed and case, become estimates with intervals,
+p values adjusted in families, and verdicts. NumPy, SciPy and pandas only: a
+report can be rebuilt anywhere.
+"""
+
+from slicebench.statistics._cells import best_allocation, cell_table
+from slicebench.statistics._effects import LOWER_IS_BETTER
+from slicebench.statistics._evaluate import evaluate, families
+from slicebench.statistics._intervals import (
+    Components,
+    Estimate,
+    bootstrap_interval,
+    estimate_mean,
+    variance_components,
+)
+from slicebench.statistics._margins import (
+    FIXED_MARGINS,
+    Margin,
+    development_margin,
+    slices_saved,
+)
+from slicebench.statistics._power import power, seeds_needed
+from slicebench.statistics._summary import summarise, write_summary
+from slicebench.statistics._verdicts import VERDICTS, decide, holm
+
+__all__ = [
+    "FIXED_MARGINS",
+    "LOWER_IS_BETTER",
+    "VERDICTS",
+    "Components",
+    "Estimate",
+    "Margin",
+    "best_allocation",
+    "bootstrap_interval",
+    "cell_table",
+    "decide",
+    "development_margin",
+    "estimate_mean",
+    "evaluate",
+    "families",
+    "holm",
+    "power",
+    "seeds_needed",
+    "slices_saved",
+    "summarise",
+    "variance_components",
+    "write_summary",
+]

@@ -1,0 +1,237 @@
+"""Every cell with its mean and interval, and which allocation may be best."""
+
+# pandas ships no complete types; all else is strict.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from slicebench import spec
+from slicebench.errors import InputError
+from slicebench.statistics import _effects, _intervals
+from slicebench.statistics._evaluate import LEVEL, unseen_class
+
+
+def cell_table(
+    results: pd.DataFrame, trials: pd.DataFrame, *, by_class: bool = False
+) -> pd.DataFrame:
+    """Returns one row a cell and metric, with estimate and 95 % interval.
+
+    Args:
+      results: Tidy scores.
+      trials: Trials table.
+      by_class: One row a class instead of the mean over classes.
+
+    Returns:
+      Columns: the cell (`spec.CELL_FIELDS`), steps planned, program,
+      class_name (`all` for the mean), metric, mean (over cases within a class,
+      then classes), low, high, method, sd_seeds (of the means of seeds),
+      num_seeds, num_cases, num_trials, share_diverged, share_class_unseen (of
+      trials whose annotated slices lack a class), annotated_slices (mean).
+      Without an interval low and high are NaN. Scores are not turned: lower
+      HD95 is better here.
+    """
+    index = _effects.index_scores(results, trials)
+    rows: list[dict[str, Any]] = []
+    for (task, target, dims, metric), scores in index.items():
+        place = {"task": task, "target": target, "dims": dims}
+        parts = _split_classes(scores) if by_class else {"all": scores}
+        for class_name, part in parts.items():
+            named = {"class_name": class_name, "metric": metric}
+            for cell, members in _members(scores.trials).items():
+                row = _cell_row(part, cell, members)
+                if row is not None:
+                    rows.append({**place, **row, **named})
+    columns = [*spec.CELL_FIELDS, *_COLUMNS]
+    table = pd.DataFrame(rows, columns=columns)
+    density = table["slices_per_volume"].astype("Int64")
+    return table.assign(slices_per_volume=density).sort_values(
+        [*spec.CELL_FIELDS, "steps", "class_name", "metric"],
+        ignore_index=True,
+        kind="stable",
+    )
+
+
+_COLUMNS = (
+    "steps",
+    "program",
+    "class_name",
+    "metric",
+    "mean",
+    "low",
+    "high",
+    "method",
+    "sd_seeds",
+    "num_seeds",
+    "num_cases",
+    "num_trials",
+    "share_diverged",
+    "share_class_unseen",
+    "annotated_slices",
+)
+
+
+def best_allocation(
+    results: pd.DataFrame,
+    trials: pd.DataFrame,
+    *,
+    where: Mapping[str, Any],
+    metric: str = "dice",
+    level: float = LEVEL,
+) -> list[dict[str, Any]]:
+    """Returns the allocations with whether each may still be the best.
+
+    Multiple comparisons with the best (Hsu 1984): an allocation leaves the set
+    when some other one is better, by the one-sided paired t test on seeds and
+    cases, at `(1 - level) / (allocations - 1)`. The truly best allocation is
+    then in the set with at least probability `level`, whatever the correlation
+    between the comparisons (Bonferroni).
+
+    Args:
+      results: Tidy scores.
+      trials: Trials table.
+      where: Factor values that leave one cell an allocation: task, target,
+        dims, budget, strategy, interpolation and so on.
+      metric: Score that is compared.
+      level: Confidence that the set holds the best allocation.
+
+    Returns:
+      One mapping an allocation, best mean first: num_volumes,
+      slices_per_volume, mean, low, high (interval of the mean), num_seeds,
+      num_cases, p_best (adjusted p value of being the best), in_set.
+
+    Raises:
+      InputError: `where` leaves scores of several tasks, targets or dims, or
+        cells that differ in more than their allocation.
+    """
+    try:
+        scores, cells = _allocations(results, trials, where, metric)
+        matrices = {cell: _effects.effect_matrices(scores, {cell: 1}) for cell in cells}
+        rows = [_allocation_row(cell, matrices[cell]) for cell in cells]
+        others = max(1, len(cells) - 1)
+        for row, cell in zip(rows, cells, strict=True):
+            smallest = min(
+                (_p_better(scores, o, cell, metric) for o in cells if o != cell),
+                default=1.0,
+            )
+            row["p_best"] = min(1.0, smallest * others)
+            row["in_set"] = row["p_best"] > 1 - level
+    except _effects.NotComparableError as error:
+        raise InputError(f"best allocation where {dict(where)}: {error}") from error
+    sign = _effects.orientation(metric)
+    return sorted(rows, key=lambda row: -sign * row["mean"])
+
+
+def _split_classes(scores: _effects.Scores) -> dict[str, _effects.Scores]:
+    return {
+        name: _effects.Scores(
+            trials=scores.trials,
+            values=scores.values[:, :, [position]],
+            cases=scores.cases,
+            classes=(name,),
+        )
+        for position, name in enumerate(scores.classes)
+    }
+
+
+def _members(trials: pd.DataFrame) -> dict[_effects.Cell, Int[np.ndarray, " n"]]:
+    found: dict[_effects.Cell, list[int]] = {}
+    for number, cell in enumerate(_effects.cell_keys(trials)):
+        found.setdefault(cell, []).append(number)
+    return {cell: np.array(numbers) for cell, numbers in found.items()}
+
+
+def _cell_row(
+    scores: _effects.Scores, cell: _effects.Cell, members: Int[np.ndarray, " n"]
+) -> dict[str, Any] | None:
+    try:
+        folds = _effects.effect_matrices(scores, {cell: 1.0})
+    except _effects.NotComparableError:
+        return None  # such as a class that no case of this metric has
+    estimate = _intervals.estimate_mean(folds)
+    low, high = _interval(estimate)
+    trials = scores.trials.iloc[members]
+    factors = dict(zip(_effects.FACTORS, cell, strict=True))
+    training = json.loads(factors.pop("training"))
+    factors.pop("network")
+    seeds = [matrix.mean(1) for matrix in folds if len(matrix) > 1]
+    spread = [float(means.var(ddof=1)) for means in seeds]
+    return {
+        **factors,
+        "steps": training["steps"],
+        "program": trials["program"].iloc[0],
+        "mean": estimate.mean,
+        "low": low,
+        "high": high,
+        "method": estimate.method,
+        "sd_seeds": math.sqrt(sum(spread) / len(spread)) if spread else math.nan,
+        "num_seeds": estimate.num_seeds,
+        "num_cases": estimate.num_cases,
+        "num_trials": len(trials),
+        "share_diverged": float((trials["status"] == "diverged").mean()),
+        "share_class_unseen": float(unseen_class(trials).mean()),
+        "annotated_slices": float(trials["annotated_slices"].mean()),
+    }
+
+
+def _interval(estimate: _intervals.Estimate) -> tuple[float, float]:
+    if math.isnan(estimate.variance):
+        return math.nan, math.nan
+    return estimate.interval(LEVEL)
+
+
+def _allocations(
+    results: pd.DataFrame, trials: pd.DataFrame, where: Mapping[str, Any], metric: str
+) -> tuple[_effects.Scores, list[_effects.Cell]]:
+    chosen = _effects.take(trials, _effects.select(trials, where))
+    known = results["trial_id"].isin(chosen["trial_id"].tolist())
+    mask = (known & (results["metric"] == metric)).to_numpy(bool)
+    index = _effects.index_scores(_effects.take(results, mask), chosen)
+    if len(index) != 1:
+        raise _effects.NotComparableError(
+            f"{len(index)} task, target and dims have {metric}, not 1"
+        )
+    scores = next(iter(index.values()))
+    keys = sorted(set(_effects.cell_keys(scores.trials)), key=spec.canonical_json)
+    allocations = {_allocation(cell) for cell in keys}
+    if len(allocations) < len(keys):
+        raise _effects.NotComparableError("cells differ in more than their allocation")
+    return scores, keys
+
+
+def _allocation(cell: _effects.Cell) -> tuple[int, int | None]:
+    factors = dict(zip(_effects.FACTORS, cell, strict=True))
+    return factors["num_volumes"], factors["slices_per_volume"]
+
+
+def _allocation_row(cell: _effects.Cell, folds: Sequence[np.ndarray]) -> dict[str, Any]:
+    estimate = _intervals.estimate_mean(folds)
+    low, high = _interval(estimate)
+    num_volumes, density = _allocation(cell)
+    return {
+        "num_volumes": num_volumes,
+        "slices_per_volume": density,
+        "mean": estimate.mean,
+        "low": None if math.isnan(low) else low,
+        "high": None if math.isnan(high) else high,
+        "num_seeds": estimate.num_seeds,
+        "num_cases": estimate.num_cases,
+    }
+
+
+def _p_better(
+    scores: _effects.Scores, other: _effects.Cell, cell: _effects.Cell, metric: str
+) -> float:
+    """Returns the p value of the null that `other` is not better than `cell`."""
+    sign = float(_effects.orientation(metric))
+    folds = _effects.effect_matrices(scores, {other: sign, cell: -sign})
+    estimate = _intervals.estimate_mean(folds)
+    # One seed or one case cannot exclude anything: the other factor is unknown.
+    return estimate.p_above(0.0) if estimate.method == "two-way" else 1.0

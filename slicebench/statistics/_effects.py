@@ -1,0 +1,294 @@
+"""From tidy scores to seed x case matrices of a weighted sum of cells."""
+
+# pandas ships no complete types; all else is strict.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from slicebench import spec
+
+LOWER_IS_BETTER = ("hd95", "fp_ml")
+"""Metrics whose sign is turned, so that a larger effect is always better."""
+
+FACTORS = (*spec.CELL_FIELDS[3:], "network", "training")
+"""What, beside task, target and dims, tells one cell from another."""
+
+SEED = ("fold", "selection_seed", "training_seed")
+
+# Factors that follow from another one and cannot be held equal when it differs.
+_FOLLOWERS = {
+    "budget": ("num_volumes", "network", "training"),
+    "num_volumes": ("slices_per_volume",),
+    "slices_per_volume": ("num_volumes",),
+    "strategy": ("features", "scope"),
+    "interpolation": ("pseudo_weight",),
+    "steps": ("training",),
+    "program": ("network", "training"),
+}
+
+Cell = tuple[Any, ...]
+
+
+def orientation(metric: str) -> int:
+    """Returns -1 for metrics of which less is better, else 1."""
+    return -1 if metric in LOWER_IS_BETTER else 1
+
+
+class NotComparableError(Exception):
+    """A contrast that the results at hand cannot speak to; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Every score of one task, target, dims and metric.
+
+    Attributes:
+      trials: One row a trial, all columns of the trials table.
+      values: Scores, NaN where the truth gives none.
+      cases: Case names, the second axis.
+      classes: Class names, the third axis.
+    """
+
+    trials: pd.DataFrame
+    values: Float[np.ndarray, "trial case class"]
+    cases: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+def index_scores(
+    results: pd.DataFrame, trials: pd.DataFrame
+) -> dict[tuple[str, str, str, str], Scores]:
+    """Groups scores by task, target, dims and metric into dense arrays.
+
+    Args:
+      results: Tidy scores, as `Store.read_results` gives them.
+      trials: Trials, as `Store.read_trials` gives them.
+
+    Returns:
+      Scores by (task, target, dims, metric).
+    """
+    rows = trials.set_index("trial_id", drop=False)
+    found: dict[tuple[str, str, str, str], Scores] = {}
+    for key, frame in results.groupby(["task", "target", "dims", "metric"], sort=True):
+        trial, ids = pd.factorize(frame["trial_id"], sort=True)
+        case, cases = pd.factorize(frame["case"], sort=True)
+        group, classes = pd.factorize(frame["class_name"], sort=True)
+        values = np.full((len(ids), len(cases), len(classes)), np.nan)
+        values[trial, case, group] = frame["score"].to_numpy()
+        found[cast(tuple[str, str, str, str], key)] = Scores(
+            trials=rows.loc[list(ids)].reset_index(drop=True),
+            values=values,
+            cases=tuple(cases),
+            classes=tuple(classes),
+        )
+    return found
+
+
+def select(trials: pd.DataFrame, values: Mapping[str, Any]) -> Bool[np.ndarray, " n"]:
+    """Marks the trials that have the given factor values.
+
+    Args:
+      trials: Trials table.
+      values: Column to value; None matches null, a list any of its values.
+
+    Raises:
+      NotComparableError: A column is unknown.
+    """
+    mask = np.ones(len(trials), bool)
+    for name, value in values.items():
+        if name not in trials.columns:
+            raise NotComparableError(f"no column {name!r} among the trials")
+        wanted = list(value) if isinstance(value, list | tuple) else [value]
+        known = [item for item in wanted if item is not None]
+        hit = trials[name].isin(known).to_numpy(bool)
+        if None in wanted:
+            hit |= trials[name].isna().to_numpy(bool)
+        mask &= hit
+    return mask
+
+
+def difference_weights(
+    trials: pd.DataFrame, where: Mapping[str, Any], a: Mapping[str, Any], b: Any
+) -> dict[Cell, float]:
+    """Returns the weight of each cell in the mean difference of two sides.
+
+    Where a side has several cells (a list in `where`), cells are paired by the
+    factors that the sides do not differ in, and pairs weigh the same.
+
+    Raises:
+      NotComparableError: A side has no cells, the sides have none in common, or a cell
+        has more than one partner.
+    """
+    free = set(a) | set(b)
+    free.update(name for key in tuple(free) for name in _FOLLOWERS.get(key, ()))
+    kept = [name for name in FACTORS if name not in free]
+    sides: list[dict[Cell, Cell]] = []
+    for label, side in (("a", a), ("b", b)):
+        cells = _cells(trials, select(trials, {**where, **side}))
+        if not cells:
+            raise NotComparableError(f"no finished trials on side {label}")
+        paired = {_part(cell, kept): cell for cell in cells}
+        if len(paired) < len(cells):
+            raise NotComparableError(
+                f"side {label} holds cells that differ in {_varying(cells)}"
+            )
+        sides.append(paired)
+    common = [key for key in sides[0] if key in sides[1]]
+    if not common:
+        raise NotComparableError("the sides have no cells in common")
+    share = 1 / len(common)
+    weights = dict.fromkeys((cell for side in sides for cell in side.values()), 0.0)
+    for key in common:
+        weights[sides[0][key]] += share
+        weights[sides[1][key]] -= share
+    return weights
+
+
+def slope_weights(trials: pd.DataFrame, where: Mapping[str, Any]) -> dict[Cell, float]:
+    """Returns the weight of each cell in the mean slope on density.
+
+    The slope is least squares on -log2(slices per volume), each cell counting
+    the same: the score gained by each halving. Where `where` leaves several
+    lines (such as budgets), their slopes are averaged.
+
+    Raises:
+      NotComparableError: No line has two densities, or a line has two cells of one.
+    """
+    mask = select(trials, where) & trials["slices_per_volume"].notna().to_numpy()
+    followers = ("slices_per_volume", "num_volumes")
+    kept = [name for name in FACTORS if name not in followers]
+    lines: dict[Cell, list[Cell]] = {}
+    for cell in _cells(trials, mask):
+        lines.setdefault(_part(cell, kept), []).append(cell)
+    lines = {key: cells for key, cells in lines.items() if len(cells) > 1}
+    if not lines:
+        raise NotComparableError("fewer than two densities have finished trials")
+    position = FACTORS.index("slices_per_volume")
+    weights: dict[Cell, float] = {}
+    for cells in lines.values():
+        halvings = np.array([-math.log2(cell[position]) for cell in cells])
+        if len(set(halvings)) < len(cells):
+            raise NotComparableError(
+                f"cells of one density differ in {_varying(cells)}"
+            )
+        centred = halvings - halvings.mean()
+        parts = centred / (centred**2).sum() / len(lines)
+        weights.update(zip(cells, parts.tolist(), strict=True))
+    return weights
+
+
+def effect_matrices(
+    scores: Scores, weights: Mapping[Cell, float]
+) -> list[Float[np.ndarray, "seed case"]]:
+    """Returns the weighted sum of cells by seed and case, one matrix a fold.
+
+    Only seeds that every cell has are kept. See `mean_over_classes` for how
+    classes become one number.
+
+    Args:
+      scores: Scores of one task, target, dims and metric.
+      weights: Weight of each cell.
+
+    Raises:
+      NotComparableError: The cells share no seed, or no case has a score.
+    """
+    table = _seed_table(scores.trials, weights)
+    matrices: list[Float[np.ndarray, "seed case"]] = []
+    for _, group in table.groupby(level=0, sort=True):
+        rows = group.to_numpy(int)
+        total = np.zeros((len(rows), *scores.values.shape[1:]))
+        for column, cell in enumerate(group.columns):
+            total += weights[cell] * scores.values[rows[:, column]]
+        present = np.isfinite(total.sum(0))
+        if present.any():
+            matrices.append(mean_over_classes(total, present))
+    if not matrices:
+        raise NotComparableError("no case has this score")
+    return matrices
+
+
+def _seed_table(trials: pd.DataFrame, weights: Mapping[Cell, float]) -> pd.DataFrame:
+    """Returns trial positions by (fold, seeds) and cell, complete rows only."""
+    columns: dict[Cell, pd.Series] = {}
+    keys = cell_keys(trials)
+    index = pd.MultiIndex.from_arrays([trials[name] for name in SEED], names=SEED)
+    for cell in weights:
+        rows = np.array([number for number, key in enumerate(keys) if key == cell])
+        column = pd.Series(rows, index=index[rows])
+        if column.index.has_duplicates:
+            raise NotComparableError(
+                "several trials share a cell and its seeds; name `program`"
+            )
+        columns[cell] = column
+    table = pd.concat(list(columns.values()), axis=1, join="inner")
+    table.columns = pd.Index(list(columns), tupleize_cols=False)
+    if not len(table):
+        raise NotComparableError("the cells share no seed")
+    return table.sort_index()
+
+
+def mean_over_classes(
+    values: Float[np.ndarray, "seed case class"],
+    present: Bool[np.ndarray, "case class"],
+) -> Float[np.ndarray, "seed case"]:
+    """Turns class scores into one value a seed and case.
+
+    The estimate is the mean over classes of each class's mean over the cases
+    that have it. A case's value is that mean for its seed plus what the case
+    adds to it: with C cases and K classes, `C / K * sum_k (x_ck - mean_k) / C_k`
+    over the classes that the case has. This is the linearised ratio estimator
+    (Cochran, Sampling Techniques, 1977, ch. 6): row means are the estimates of
+    the seeds, and lacking a class is not mistaken for scoring zero in it. With
+    every class in every case it is the plain mean over classes. Cases without
+    any class and classes without any case are left out.
+
+    Args:
+      values: Scores of every seed; NaN allowed where not present.
+      present: Which case has a score for which class.
+
+    Returns:
+      Matrix over the cases that have a class at all.
+    """
+    cases = present.any(1)
+    held = present[cases][:, present.any(0)]
+    kept = np.where(held, values[:, cases][:, :, present.any(0)], 0.0)
+    counts = held.sum(0)
+    means = kept.sum(1) / counts
+    share = len(held) / (held.shape[1] * counts)
+    added = np.where(held, (kept - means[:, None, :]) * share, 0.0)
+    return means.mean(1)[:, None] + added.sum(2)
+
+
+def take(frame: pd.DataFrame, mask: Bool[np.ndarray, " n"]) -> pd.DataFrame:
+    """Returns the marked rows."""
+    return cast(pd.DataFrame, frame.loc[mask])
+
+
+def cell_keys(trials: pd.DataFrame) -> list[Cell]:
+    """Returns the values of `FACTORS` of every trial, None where null."""
+    columns = [trials[name].astype(object).tolist() for name in FACTORS]
+    rows = zip(*columns, strict=True)
+    return [tuple(None if pd.isna(item) else item for item in row) for row in rows]
+
+
+def _cells(trials: pd.DataFrame, mask: Bool[np.ndarray, " n"]) -> list[Cell]:
+    """Returns the distinct cells of the marked trials, in a fixed order."""
+    keys = zip(cell_keys(trials), mask, strict=True)
+    return sorted({key for key, hit in keys if hit}, key=spec.canonical_json)
+
+
+def _part(cell: Cell, names: Sequence[str]) -> Cell:
+    return tuple(cell[FACTORS.index(name)] for name in names)
+
+
+def _varying(cells: Sequence[Cell]) -> str:
+    columns = zip(FACTORS, zip(*cells, strict=True), strict=True)
+    return ", ".join(name for name, values in columns if len(set(values)) > 1)
