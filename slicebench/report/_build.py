@@ -19,9 +19,14 @@ from slicebench.report import (
     _style,
     _tables,
     _verdicts,
+    _views,
     _words,
 )
 
+_SENSITIVITY = {
+    "drop_diverged": "Contrasts that change without diverged trials",
+    "drop_unseen": "Contrasts that change without trials that never saw a class",
+}
 _METRICS = ("dice", "nsd", "hd95")
 
 
@@ -50,9 +55,8 @@ def write_report(workdir: Path) -> Path:
         **_comparisons(run, numbers),
         "examples": _examples(run),
         "gaps": _gaps.gaps(run),
-        "conventions": _conventions.conventions(
-            run.experiment, _verdicts.margins(numbers.summary)
-        ),
+        "conventions": _conventions.conventions(run.experiment),
+        "margins": _views.margin_view(numbers.summary),
         "command": run.experiment["command"],
         "setup": _setup.setup_tables(run),
         "splits": _setup.splits(run.experiment),
@@ -92,12 +96,12 @@ def _opening(run: _reading.Run, numbers: _estimates.Numbers) -> dict[str, Any]:
         "title": _style.words(run.experiment["experiment"]),
         "question": run.experiment["question"],
         "facts": [{"name": name, "value": value} for name, value in facts],
-        "warnings": _warnings(run, numbers),
+        "warnings": _warnings(run),
         "verdicts": _verdicts.groups(run, numbers.summary),
     }
 
 
-def _warnings(run: _reading.Run, numbers: _estimates.Numbers) -> list[str]:
+def _warnings(run: _reading.Run) -> list[str]:
     warnings = []
     missing = int(run.experiment["num_trials"]) - len(run.trials)
     if missing > 0:
@@ -117,7 +121,7 @@ def _warnings(run: _reading.Run, numbers: _estimates.Numbers) -> list[str]:
             f"Few seeds: {seeds} a cell. Below {_words.FEW_SEEDS}, intervals are wide "
             "and rest on few degrees of freedom."
         )
-    return [*warnings, *numbers.warnings]
+    return warnings
 
 
 def _sections(run: _reading.Run, numbers: _estimates.Numbers) -> list[dict[str, Any]]:
@@ -147,7 +151,7 @@ def _sections(run: _reading.Run, numbers: _estimates.Numbers) -> list[dict[str, 
                 "expected": task.get("expected"),
                 "lines": _lead(numbers.ceilings, key),
                 "figures": views["dice"],
-                "best": _estimates.best_table(numbers, key),
+                "best": _views.best_view(numbers.allocations, key),
                 "more": [view for m in _METRICS[1:] for view in views[m]],
                 "more_names": " and ".join(
                     _style.metric_name(m) for m in _METRICS[1:] if views[m]
@@ -177,7 +181,7 @@ def _lead(ceilings: pd.DataFrame, key: _frames.Record) -> list[str]:
 def _cell_tables(numbers: _estimates.Numbers) -> list[_tables.Table]:
     present = set(numbers.cells["metric"])
     return [
-        _estimates.cell_view(numbers.cells, metric)
+        _views.cell_view(numbers.cells, metric)
         for metric in _METRICS
         if metric in present
     ]
@@ -187,9 +191,14 @@ def _comparisons(run: _reading.Run, numbers: _estimates.Numbers) -> dict[str, An
     rows = _gallery.contrast_rows(numbers.summary["contrasts"])
     return {
         "forests": _gallery.forest_figures(rows, run.workdir / "figures"),
-        "contrasts": _verdicts.table(numbers.summary),
-        "ceilings": _estimates.ceiling_view(numbers.ceilings),
-        "classes": _estimates.class_view(numbers.classes),
+        "contrasts": _views.contrast_view(numbers.summary),
+        "families": _views.family_view(numbers.summary),
+        "sensitivity": [
+            _views.sensitivity_view(numbers.summary, option, title)
+            for option, title in _SENSITIVITY.items()
+        ],
+        "ceilings": _views.ceiling_view(numbers.ceilings),
+        "classes": _views.class_view(numbers.classes),
     }
 
 
@@ -218,10 +227,10 @@ def _examples(run: _reading.Run) -> list[dict[str, Any]]:
 def _all_tables(context: dict[str, Any], run: _reading.Run) -> list[_tables.Table]:
     return [
         *context["cells"],
-        context["contrasts"],
-        context["ceilings"],
-        context["classes"],
-        *(section["best"] for section in context["tasks"] if section["best"]),
+        *(context[name] for name in ("contrasts", "families", "ceilings", "classes")),
+        *context["sensitivity"],
+        context["margins"],
+        *(section["best"] for section in context["tasks"]),
         *(gap.table for gap in context["gaps"]),
         *context["setup"],
         _setup.split_table(run.experiment),

@@ -19,6 +19,13 @@ _ARM_FACTORS = (
     "pseudo_weight",
 )
 
+_NAMED = {
+    "volume_strategy": "volumes {}",
+    "steps": "{} steps",
+    "interpolation": "interpolation {}",
+    "pseudo_weight": "pseudo-labels at {}",
+}
+
 
 def with_arms(cells: pd.DataFrame) -> pd.DataFrame:
     """Adds the arm of each cell, and its number among those of its strategy.
@@ -36,7 +43,7 @@ def with_arms(cells: pd.DataFrame) -> pd.DataFrame:
     named: list[_frames.Record] = []
     for _, part in _frames.groups(cells, [*GROUP, "strategy"]):
         rows = _frames.records(part)
-        varied = [name for name in _ARM_FACTORS if len({row[name] for row in rows}) > 1]
+        varied = _varied(rows)
         arms = [_arm(row, varied) for row in rows]
         places = {arm: place for place, arm in enumerate(sorted(set(arms)))}
         for row, arm in zip(rows, arms, strict=True):
@@ -45,11 +52,26 @@ def with_arms(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(named, columns=[*cells.columns, "arm", "style"])
 
 
+def _varied(rows: list[_frames.Record]) -> list[str]:
+    """Returns the factors that tell arms of one strategy apart.
+
+    Steps may follow from the budget: they count where cells of one allocation
+    differ in them.
+    """
+    varied = [name for name in _ARM_FACTORS if len({row[name] for row in rows}) > 1]
+    steps: dict[tuple[Any, ...], set[int]] = {}
+    for row in rows:
+        key = (row["budget"], row["num_volumes"], *(row[name] for name in varied))
+        steps.setdefault(key, set()).add(int(row["steps"]))
+    several = any(len(values) > 1 for values in steps.values())
+    return [*varied, "steps"] if several else varied
+
+
 def _arm(row: Mapping[str, Any], varied: list[str]) -> str:
     parts = [str(row["strategy"])]
     for name in varied:
         value = _style.words(row[name])
-        parts.append(f"volumes {value}" if name == "volume_strategy" else value)
+        parts.append(_NAMED.get(name, "{}").format(value))
     return ", ".join(parts)
 
 

@@ -4,16 +4,14 @@ Every function takes estimates with their intervals and returns the figure; none
 sees single runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib import ticker
+from matplotlib import colormaps, ticker
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -99,8 +97,7 @@ def budget_figure(
     with _style.house():
         figure, grid = panels(len(arms), 3)
         _limits(grid, cells, metric, ceiling)
-        colors = ScalarMappable(BoundaryNorm([0, 1], 256), "viridis").get_cmap()
-        shades = colors(np.linspace(0.0, 0.82, len(densities)))
+        shades = colormaps["viridis"](np.linspace(0.0, 0.82, len(densities)))
         for axes, arm in zip(grid, arms, strict=True):
             whole = _frames.ordered(_frames.where(cells, {"arm": arm}), "budget")
             for index, density in enumerate(densities):
@@ -217,18 +214,21 @@ def _limits(grid, cells: pd.DataFrame, metric: str, ceiling: Level | None) -> No
             axes.set_ylabel(_style.metric_label(metric))
 
 
-def score_range(cells: pd.DataFrame) -> tuple[float, float]:
+def score_range(
+    cells: pd.DataFrame, columns: Sequence[str] = ("low", "estimate", "high")
+) -> tuple[float, float]:
     """Returns the range of scores to draw.
 
     Cells with diverged trials, whose scores count as zero, would squeeze all
     others into a line: they set the range only where there is nothing else.
 
     Args:
-      cells: As for `density_figure`; `diverged_share` may be there.
+      cells: As for `density_figure`; `share_diverged` may be there.
+      columns: Whose values are to fit.
     """
-    if "diverged_share" in cells and 0 in cells["diverged_share"].to_list():
-        cells = _frames.where(cells, {"diverged_share": 0})
-    ends = [_frames.floats(cells, name) for name in ("low", "estimate", "high")]
+    if "share_diverged" in cells and 0 in cells["share_diverged"].to_list():
+        cells = _frames.where(cells, {"share_diverged": 0})
+    ends = [_frames.floats(cells, name) for name in columns]
     return float(np.nanmin(ends)), float(np.nanmax(ends))
 
 

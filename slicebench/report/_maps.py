@@ -27,7 +27,7 @@ def allocation_figure(cells: pd.DataFrame, *, metric: str) -> Figure:
     arms = list(dict.fromkeys(cells["arm"]))
     rows = sorted(cells["num_volumes"].unique())
     columns = sorted(cells["slices_per_volume"].unique())
-    limits = _curves.score_range(cells)
+    limits = _curves.score_range(cells, ("estimate",))
     with _style.house():
         figure, grid = _curves.panels(len(arms), 3, 0.5 + 0.44 * len(rows))
         for axes, arm in zip(grid, arms, strict=True):

@@ -118,22 +118,24 @@ def sentence(contrast: Row) -> str:
     """
     metric, value = str(contrast["metric"]), contrast["estimate"]
     if value is None or not math.isfinite(value):
-        return f"{subject(contrast)} has no estimate"
+        return f"{subject(contrast)}: no estimate ({contrast.get('reason')})"
     unit, name = _style.metric_unit(metric), _style.metric_name(metric)
-    size = _style.decimals(metric, abs(value))
+    signed, size = (_style.decimals(metric, v) for v in (value, abs(value)))
     edges = ", ".join(_edge(metric, contrast[edge]) for edge in ("low", "high"))
-    if unit:
-        verb = "lowers" if value >= 0 else "raises"
-        gain = f"{verb} {name} by {size} {unit} (gain [{edges}] {unit})"
+    if unit and value >= 0:
+        gain = f"lowers {name} by {size} {unit} [{edges}]"
+    elif unit:
+        gain = f"raises {name} by {size} {unit} (as a gain: {signed} [{edges}])"
+    elif value >= 0:
+        gain = f"gains {size} {name} [{edges}]"
     else:
-        verb, sign = ("gains", "") if value >= 0 else ("loses", "; as a gain")
-        gain = f"{verb} {size} {name}{sign} [{edges}]"
+        gain = f"changes {name} by {signed} [{edges}]"
     return f"{subject(contrast)} {gain}"
 
 
 def _edge(metric: str, value: float | None) -> str:
     if value is None or not math.isfinite(value):
-        return "no bound"
+        return _style.ABSENT
     return _style.decimals(metric, value)
 
 
@@ -146,13 +148,19 @@ def verdict(contrast: Row) -> str:
 
 
 def notes(contrast: Row) -> list[str]:
-    """Returns what qualifies a verdict: negligible size, margin, few seeds."""
+    """Returns what qualifies a verdict: margin, worth in slices, few seeds."""
     name, margin = str(contrast["verdict"]), contrast.get("margin")
     found: list[str] = []
     if contrast.get("negligible") and name in ("superior", "inferior"):
         found.append("negligible: within the margin")
     if name in ("equivalent", "noninferior") and margin:
         found.append(f"margin {_style.decimals(str(contrast['metric']), margin)}")
-    if 0 < int(contrast.get("num_seeds") or 0) < FEW_SEEDS:
+    saved = (contrast.get("slices_saved") or {}).get("estimate")
+    if saved is not None:
+        more = "more" if saved >= 0 else "fewer"
+        found.append(f"like {100 * abs(saved):.0f} % {more} slices")
+    if contrast.get("reason") and contrast["estimate"] is not None:
+        found.append(str(contrast["reason"]))
+    if contrast["estimate"] is not None and contrast["num_seeds"] < FEW_SEEDS:
         found.append(f"few seeds: {contrast['num_seeds']}")
     return found
