@@ -59,6 +59,7 @@ def cell_table(
     )
 
 
+_ALLOCATION = ("num_volumes", "slices_per_volume")
 _COLUMNS = (
     "steps",
     "program",
@@ -200,24 +201,18 @@ def _allocations(
         )
     scores = next(iter(index.values()))
     keys = sorted(set(_effects.cell_keys(scores.trials)), key=spec.canonical_json)
-    allocations = {_allocation(cell) for cell in keys}
-    if len(allocations) < len(keys):
-        raise _effects.NotComparableError("cells differ in more than their allocation")
+    differ = [name for name in _effects.varying(keys) if name not in _ALLOCATION]
+    if differ:
+        raise _effects.NotComparableError(f"cells differ in {', '.join(differ)}")
     return scores, keys
-
-
-def _allocation(cell: _effects.Cell) -> tuple[int, int | None]:
-    factors = dict(zip(_effects.FACTORS, cell, strict=True))
-    return factors["num_volumes"], factors["slices_per_volume"]
 
 
 def _allocation_row(cell: _effects.Cell, folds: Sequence[np.ndarray]) -> dict[str, Any]:
     estimate = _intervals.estimate_mean(folds)
     low, high = _interval(estimate)
-    num_volumes, density = _allocation(cell)
+    factors = dict(zip(_effects.FACTORS, cell, strict=True))
     return {
-        "num_volumes": num_volumes,
-        "slices_per_volume": density,
+        **{name: factors[name] for name in _ALLOCATION},
         "mean": estimate.mean,
         "low": None if math.isnan(low) else low,
         "high": None if math.isnan(high) else high,

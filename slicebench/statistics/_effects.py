@@ -138,7 +138,7 @@ def difference_weights(
         paired = {_part(cell, kept): cell for cell in cells}
         if len(paired) < len(cells):
             raise NotComparableError(
-                f"side {label} holds cells that differ in {_varying(cells)}"
+                f"side {label} holds cells that differ in {varying(cells)}"
             )
         sides.append(paired)
     common = [key for key in sides[0] if key in sides[1]]
@@ -176,9 +176,7 @@ def slope_weights(trials: pd.DataFrame, where: Mapping[str, Any]) -> dict[Cell, 
     for cells in lines.values():
         halvings = np.array([-math.log2(cell[position]) for cell in cells])
         if len(set(halvings)) < len(cells):
-            raise NotComparableError(
-                f"cells of one density differ in {_varying(cells)}"
-            )
+            raise NotComparableError(f"cells of one density differ in {varying(cells)}")
         centred = halvings - halvings.mean()
         parts = centred / (centred**2).sum() / len(lines)
         weights.update(zip(cells, parts.tolist(), strict=True))
@@ -200,13 +198,16 @@ def effect_matrices(
     Raises:
       NotComparableError: The cells share no seed, or no case has a score.
     """
-    table = _seed_table(scores.trials, weights)
+    positions = _positions(scores.trials, weights)
+    common = set.intersection(*(set(rows) for rows in positions.values()))
+    if not common:
+        raise NotComparableError("the cells share no seed")
     matrices: list[Float[np.ndarray, "seed case"]] = []
-    for _, group in table.groupby(level=0, sort=True):
-        rows = group.to_numpy(int)
-        total = np.zeros((len(rows), *scores.values.shape[1:]))
-        for column, cell in enumerate(group.columns):
-            total += weights[cell] * scores.values[rows[:, column]]
+    for fold in sorted({seed[0] for seed in common}):
+        seeds = sorted(seed for seed in common if seed[0] == fold)
+        total = np.zeros((len(seeds), *scores.values.shape[1:]))
+        for cell, rows in positions.items():
+            total += weights[cell] * scores.values[[rows[seed] for seed in seeds]]
         present = np.isfinite(total.sum(0))
         if present.any():
             matrices.append(mean_over_classes(total, present))
@@ -215,24 +216,21 @@ def effect_matrices(
     return matrices
 
 
-def _seed_table(trials: pd.DataFrame, weights: Mapping[Cell, float]) -> pd.DataFrame:
-    """Returns trial positions by (fold, seeds) and cell, complete rows only."""
-    columns: dict[Cell, pd.Series] = {}
-    keys = cell_keys(trials)
-    index = pd.MultiIndex.from_arrays([trials[name] for name in SEED], names=SEED)
-    for cell in weights:
-        rows = np.array([number for number, key in enumerate(keys) if key == cell])
-        column = pd.Series(rows, index=index[rows])
-        if column.index.has_duplicates:
+def _positions(
+    trials: pd.DataFrame, weights: Mapping[Cell, float]
+) -> dict[Cell, dict[tuple[int, ...], int]]:
+    """Returns the row of each trial of the given cells, by fold and seeds."""
+    found: dict[Cell, dict[tuple[int, ...], int]] = {cell: {} for cell in weights}
+    seeds = zip(*(trials[name].tolist() for name in SEED), strict=True)
+    for row, (cell, seed) in enumerate(zip(cell_keys(trials), seeds, strict=True)):
+        if cell not in found:
+            continue
+        if seed in found[cell]:
             raise NotComparableError(
                 "several trials share a cell and its seeds; name `program`"
             )
-        columns[cell] = column
-    table = pd.concat(list(columns.values()), axis=1, join="inner")
-    table.columns = pd.Index(list(columns), tupleize_cols=False)
-    if not len(table):
-        raise NotComparableError("the cells share no seed")
-    return table.sort_index()
+        found[cell][seed] = row
+    return found
 
 
 def mean_over_classes(
@@ -289,6 +287,7 @@ def _part(cell: Cell, names: Sequence[str]) -> Cell:
     return tuple(cell[FACTORS.index(name)] for name in names)
 
 
-def _varying(cells: Sequence[Cell]) -> str:
+def varying(cells: Sequence[Cell]) -> list[str]:
+    """Names the factors in which some cells differ."""
     columns = zip(FACTORS, zip(*cells, strict=True), strict=True)
-    return ", ".join(name for name, values in columns if len(set(values)) > 1)
+    return [name for name, values in columns if len(set(values)) > 1]
