@@ -63,7 +63,7 @@ def lesions(patient: Patient, spec: PhantomSpec, plan: CasePlan) -> tuple[Stack,
         (0.06 + patient.number(0.05), -0.12 + patient.number(0.08)),
         (0.09 * cap(patient.z, -0.35, 0.4), 0.07 * cap(patient.z, -0.35, 0.4)),
     )
-    paint(image, cover(bladder, patient.pixel), 8 + patient.number(8))
+    paint(image, cover(bladder, patient.pixel), 8 + patient.number(8.0))
     inside = (liver < -0.07) & (bladder > 0.06)
     contrast = -60 + patient.number(14 * spec.contrast_spread)
     target = np.zeros(patient.shape, bool)
@@ -110,7 +110,7 @@ def _abdomen(patient: Patient, spec: PhantomSpec) -> tuple[Stack, Stack]:
     _bones_and_vessels(p, image, pose)
     _neighbours(p, spec, image, cavity, pose)
     liver = np.maximum(_liver_level(p, spec, pose), cavity + 0.02)
-    value = 62 + 16 * pose.enhanced + p.number(14 * spec.contrast_spread)
+    value = 62 + 16 * pose.enhanced + p.number(14.0 * spec.contrast_spread)
     vein = 10 + 14 * max(pose.enhanced, -0.5)
     tree = cover(np.abs(p.field(0.16)) - 0.12, 0.15) * vein
     paint(image, cover(liver, edge), value + 5 * p.field(0.12) + tree)
@@ -125,9 +125,9 @@ def _trunk(p: Patient, pose: _Pose) -> tuple[Stack, Stack]:
     body = ellipse(p, (pose.row, pose.column), radii, p.number(0.08))
     paint(image, cover(body, edge), _FAT + 4 * p.field(0.3))
     wall = body + 0.08 + 0.05 * np.abs(p.number(1.0) + p.line(0.5))
-    paint(image, cover(wall, edge), 52 + p.number(8))
+    paint(image, cover(wall, edge), 52 + p.number(8.0))
     cavity = wall + 0.07
-    bowel = 25 + p.number(10) + 45 * p.field(0.14)
+    bowel = 25 + p.number(10.0) + 45 * p.field(0.14)
     fatty = cover(p.field(0.2) - 0.2 + p.number(0.4), 1.0)
     paint(image, cover(cavity, edge), bowel + fatty * (_FAT - bowel))
     return image, cavity
@@ -160,13 +160,13 @@ def _lungs(p: Patient, image: Stack, cavity: Stack, pose: _Pose) -> None:
         paint(image, cover(np.maximum(lung, cavity), 2 * p.pixel), _AIR)
     place = (pose.row - 0.18, pose.column + 0.18)
     heart = ellipse(p, place, (0.33 * grow, 0.36 * grow))
-    paint(image, cover(np.maximum(heart, cavity), 2 * p.pixel), 55 + p.number(20))
+    paint(image, cover(np.maximum(heart, cavity), 2 * p.pixel), 55 + p.number(20.0))
 
 
 def _bones_and_vessels(p: Patient, image: Stack, pose: _Pose) -> None:
     edge, column = 1.5 * p.pixel, pose.column
     row = pose.row + 0.42 * pose.size
-    marrow = 190 + p.number(50) + 40 * np.cos(p.z * 9 + p.number(2))
+    marrow = 190 + p.number(50.0) + 40 * np.cos(p.z * 9 + p.number(2.0))
     aorta, cava = 120 + 55 * pose.enhanced, 90 + 30 * pose.enhanced
     parts = (
         # row, column, half height, half width, HU
@@ -184,8 +184,8 @@ def _neighbours(
 ) -> None:
     """Spleen, stomach and kidneys: near the liver in place and intensity."""
     edge, varied = 1.5 * p.pixel, spec.contrast_spread
-    spleen = 68 + 20 * pose.enhanced + p.number(14 * varied)
-    stomach = 45 + p.number(40 * varied)
+    spleen = 68 + 20 * pose.enhanced + p.number(14.0 * varied)
+    stomach = 45 + p.number(40.0 * varied)
     kidney = 85 + 45 * pose.enhanced
     parts = (
         # row, column, half height, half width, middle and half extent, HU

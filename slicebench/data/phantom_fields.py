@@ -124,7 +124,9 @@ def ellipse(
     )
 
 
-def cap(position: Plane, middle: float, half: float) -> Plane:
+def cap(
+    position: Float[np.ndarray, "*shape"], middle: float, half: float
+) -> Float[np.ndarray, "*shape"]:
     """Profile of a ball along depth: 1 in the middle, 0 beyond its ends.
 
     >>> cap(np.array([0.0, 0.5, 1.0]), 0.0, 1.0).round(3)

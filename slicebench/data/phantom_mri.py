@@ -67,7 +67,7 @@ def _chest(
     body = (wall - p.y) + np.zeros(p.shape, np.float32)
     side = np.abs(p.x - shift[1]) - 0.93
     paint(image, cover(np.maximum(body, side), edge), 0.45 + p.number(0.08))
-    ribs = 0.05 * np.cos(p.x * 16 + 3 * p.z + p.number(2))
+    ribs = 0.05 * np.cos(p.x * 16 + 3 * p.z + p.number(2.0))
     paint(image, cover(np.maximum(body + 0.1 + ribs, side + 0.1), edge), 0.1)
     heart = ellipse(
         p, (0.95 + shift[0], 0.2 + shift[1]), (0.3, 0.38 * cap(t, -0.4, 1.1))
@@ -197,7 +197,7 @@ def _head(p: Patient, spec: PhantomSpec) -> tuple[Stack, Stack, Stack]:
 def _ventricles(
     p: Patient, form: float, centre: tuple[Plane, Plane], angle: float, t: Plane
 ) -> Stack:
-    widened = float(np.exp(p.number(3 * form)))
+    widened = float(np.exp(p.number(3.0 * form)))
     levels = []
     for side in (-1, 1):
         for row, lean in ((-0.17, 0.35), (0.2, -0.45)):

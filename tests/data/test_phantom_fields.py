@@ -89,6 +89,6 @@ def test_a_ball_closes_at_its_ends():
 
 
 def test_paint_blends_in_place():
-    image = np.array([0.0, 2.0, 4.0])
-    paint(image, np.array([0.0, 0.5, 1.0]), 6.0)
-    np.testing.assert_allclose(image, [0, 4, 6])
+    image = np.array([[[0.0, 2.0, 4.0]]])
+    paint(image, np.array([[[0.0, 0.5, 1.0]]]), 6.0)
+    np.testing.assert_allclose(image, [[[0, 4, 6]]])
