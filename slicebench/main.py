@@ -48,33 +48,12 @@ def read_options() -> runner.Options:
     Raises:
       InputError: A flag's value cannot be used.
     """
-    names = {
-        name: runner.parse_names(name, FLAGS[name].value)
-        for name in (
-            "tasks",
-            "strategies",
-            "volume_strategies",
-            "features",
-            "scope",
-            "interpolations",
-            "dims",
-        )
-    }
-    numbers = {
-        name: runner.parse_numbers(name, FLAGS[name].value)
-        for name in ("budgets", "slices_per_volume", "steps")
-    }
     stem = Path(FLAGS.experiment).stem
     return runner.Options(
         experiment=FLAGS.experiment,
         workdir=Path(FLAGS.workdir or f"runs/{stem}"),
         data=tuple(Path(folder) for folder in FLAGS.data or ()),
-        overrides=runner.Overrides(
-            **names,
-            **numbers,
-            num_seeds=FLAGS.num_seeds,
-            ceiling_seeds=FLAGS.ceiling_seeds,
-        ),
+        overrides=_read_overrides(),
         target_labels=",".join(FLAGS.target_labels or ["all"]),
         slice_axis=FLAGS.slice_axis,
         splits_file=Path(FLAGS.splits_file) if FLAGS.splits_file else None,
@@ -88,6 +67,31 @@ def read_options() -> runner.Options:
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
     )
+
+
+def _read_overrides() -> runner.Overrides:
+    return runner.Overrides(
+        tasks=_names("tasks"),
+        budgets=_numbers("budgets"),
+        slices_per_volume=_numbers("slices_per_volume"),
+        strategies=_names("strategies"),
+        volume_strategies=_names("volume_strategies"),
+        features=_names("features"),
+        scope=_names("scope"),
+        interpolations=_names("interpolations"),
+        dims=_names("dims"),
+        steps=_numbers("steps"),
+        num_seeds=FLAGS.num_seeds,
+        ceiling_seeds=FLAGS.ceiling_seeds,
+    )
+
+
+def _names(flag: str) -> tuple[str, ...] | None:
+    return runner.parse_names(flag, FLAGS[flag].value)
+
+
+def _numbers(flag: str) -> tuple[int, ...] | None:
+    return runner.parse_numbers(flag, FLAGS[flag].value)
 
 
 def run(options: runner.Options) -> None:
