@@ -108,7 +108,9 @@ def read(folder: pathlib.Path) -> dict[str, tuple[PreparedCase, ...]]:
     """Reads what `write` has written, in its order."""
     path = folder / PreparedTaskBuilder.name / str(PreparedTaskBuilder.VERSION)
     builder = tfds.builder_from_directory(str(path))
-    return {side: _read_side(builder.as_data_source(split=side)) for side in SIDES}
+    # A decorator hides the parameters from type checkers.
+    source: Any = builder.as_data_source
+    return {side: _read_side(source(split=side)) for side in SIDES}
 
 
 def _read_side(records: Sequence[Any]) -> tuple[PreparedCase, ...]:

@@ -4,6 +4,7 @@ A task's folder is named by a digest of all that made it and appears by one
 rename, so that a killed run leaves no half-written task. Nothing is pickled.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -11,6 +12,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -22,6 +24,10 @@ _log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Number of the cache layout and of all preprocessing code behind it."""
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+_ABANDONED = 24 * 3600.0
+"""Age in seconds from which an unfinished entry is taken to be a killed run's."""
 
 Sides = dict[str, tuple[PreparedCase, ...]]
 
@@ -81,7 +87,7 @@ def load_or_generate(
     if entry.exists():
         try:
             return _read(entry)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except _DAMAGE as error:
             _log.warning("%s: damaged cache entry is made again: %s", entry, error)
             shutil.rmtree(entry, ignore_errors=True)
     _write(entry, generate())
@@ -106,7 +112,7 @@ def read_index(
             return kept["value"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         _log.warning("%s: damaged index is made again: %s", subject, error)
     return None
 
@@ -150,6 +156,7 @@ def _write(entry: pathlib.Path, generated: Generated) -> None:
     from slicebench.data import _builder
 
     entry.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(entry.parent)
     temporary = pathlib.Path(
         tempfile.mkdtemp(prefix=f"{entry.name}.incomplete-", dir=entry.parent)
     )
@@ -165,6 +172,14 @@ def _write(entry: pathlib.Path, generated: Generated) -> None:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_abandoned(folder: pathlib.Path) -> None:
+    for path in folder.glob("*.incomplete-*"):
+        # Another process may remove or finish it in the same moment.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _read(entry: pathlib.Path) -> tuple[Sides, dict[str, Any]]:

@@ -5,18 +5,29 @@ import logging
 import os
 import pathlib
 import re
+import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from nibabel.wrapstruct import WrapStructError
 
 from slicebench import errors, spec
 from slicebench.data import _metadata, volumes
 
 _log = logging.getLogger(__name__)
 
-READ_ERRORS = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError)
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    HeaderTypeError,
+    WrapStructError,
+)
 """What nibabel raises on a file that is not a sound NIfTI file."""
 
 
