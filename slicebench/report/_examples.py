@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from slicebench.errors import InputError
 from slicebench.report import _style
 
+_DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile)
+
 
 class Examples(NamedTuple):
     """Slices of test cases with what several networks made of them.
@@ -41,8 +43,8 @@ def read_examples(path: Path) -> Examples:
       InputError: The file is damaged or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Examples(
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = Examples(
                 arrays["image"],
                 arrays["truth"],
                 arrays["predictions"],
@@ -50,11 +52,32 @@ def read_examples(path: Path) -> Examples:
                 tuple(str(title) for title in arrays["column_titles"]),
                 (float(arrays["spacing"][0]), float(arrays["spacing"][1])),
             )
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: not a file of examples ({error}); delete it, or rebuild it "
-            "with the command of experiment.json"
-        ) from error
+        _check(found)
+    except _DAMAGE as error:
+        raise _not_examples(path, error) from error
+    return found
+
+
+def _not_examples(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: not a file of examples ({error}); delete it, or run the experiment "
+        "again to have it rebuilt"
+    )
+
+
+def _check(examples: Examples) -> None:
+    """Raises ValueError where arrays do not fit together."""
+    rows, columns = len(examples.row_titles), len(examples.column_titles)
+    plane = examples.image.shape[1:]
+    wanted = {
+        "image": (rows, *plane),
+        "truth": (rows, *plane),
+        "predictions": (rows, columns, *plane),
+    }
+    for name, shape in wanted.items():
+        given = getattr(examples, name).shape
+        if given != shape or 0 in shape or len(plane) != 2:
+            raise ValueError(f"{name} has shape {given}, expected {shape}")
 
 
 def example_figure(examples: Examples, classes: tuple[str, ...]) -> Figure:

@@ -55,7 +55,7 @@ def publish(
         caption=caption,
         svg=inline(svg, name, alt),
         width=round(inches * 105),
-        least=round(min(inches * 72, 700) if inches > 6 else 300),
+        least=round(inches * 84) if inches > 6 else 300,
     )
 
 

@@ -102,11 +102,11 @@ _CONTRAST = (
     Column("compared", "What"),
     Column("metric", "Metric"),
     Column("estimate", "Estimate [95 %]", "interval"),
+    Column("verdict", "Verdict", "verdict"),
     Column("margin", "Margin", "score"),
     *(Column(f"p_{name}", f"p {name}", "number") for name in _TESTS),
     Column("num_seeds", "Seeds", "count"),
     Column("num_cases", "Cases", "count"),
-    Column("verdict", "Verdict", "verdict"),
     Column("reason", "Remark"),
 )
 

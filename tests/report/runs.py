@@ -1,0 +1,79 @@
+"""Work folders for the tests of the report."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slicebench.results import read_json, write_json_atomic
+from tests.made_up import write_made_up_run
+
+COMPUTE = {
+    "wall_seconds": 812.5,
+    "compile_seconds": 61.25,
+    "training_seconds": 700.5,
+    "evaluation_seconds": 50.5,
+    "trial_steps": 5200,
+    "sessions": 1,
+}
+
+
+SMALL: dict[str, Any] = {"budgets": (8,), "strategies": ("random",)}
+"""Axes of the smallest run that has a slope."""
+
+
+def write_run(workdir: Path, **plan: Any) -> Path:
+    """Writes a made-up run with compute and example predictions."""
+    experiment = write_made_up_run(workdir, **{"seeds": 3, "cases": 4, **plan})
+    write_json_atomic(workdir / "compute.json", COMPUTE)
+    classes = len(experiment["tasks"][0]["classes"])
+    write_examples(workdir, experiment["tasks"][0]["name"], classes)
+    return workdir
+
+
+def write_examples(workdir: Path, task: str, classes: int) -> None:
+    rng = np.random.default_rng(3)
+    truth = np.zeros((2, 16, 24), np.uint8)
+    for index in range(1, classes + 1):
+        truth[:, 2 * index : 14 - 2 * index, 3 * index : 20 - 2 * index] = index
+    predictions = np.stack([truth, np.roll(truth, 1, 2)], 1)
+    (workdir / "examples").mkdir(exist_ok=True)
+    np.savez(
+        workdir / "examples" / f"{task}.npz",
+        image=(truth + rng.normal(0, 0.2, truth.shape)).astype(np.float32),
+        truth=truth,
+        predictions=predictions,
+        row_titles=np.array(["case_0 slice 3", "case_1 slice 5"]),
+        column_titles=np.array(["8 x 1 random", "all labels"]),
+        spacing=np.array([1.0, 0.5]),
+    )
+
+
+def change_experiment(workdir: Path, **fields: Any) -> dict[str, Any]:
+    """Replaces fields of experiment.json and returns its content."""
+    experiment = {**read_json(workdir / "experiment.json"), **fields}
+    write_json_atomic(workdir / "experiment.json", experiment)
+    return experiment
+
+
+def drop_trials(workdir: Path, keep: int) -> None:
+    """Leaves only the first trials of a run, as if it had been stopped."""
+    from slicebench.results import RESULTS, TRIALS, Store
+
+    store = Store(workdir)
+    trials, results = store.read_trials().head(keep), store.read_results()
+    results = results[results["trial_id"].isin(trials["trial_id"])]
+    for folder in ("trials", "results"):
+        for part in (workdir / folder).glob("part-*.parquet"):
+            part.unlink()
+    rows = trials.astype(object).where(trials.notna(), None)[list(TRIALS.names)]
+    scores = results.astype(object).where(results.notna(), None)[list(RESULTS.names)]
+    if keep:
+        store.append("kept", rows.to_dict("records"), scores.to_dict("records"))
+
+
+def read_table(workdir: Path, name: str) -> list[dict[str, str]]:
+    """Returns the rows of one of the report's CSV files."""
+    with (workdir / "tables" / f"{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
