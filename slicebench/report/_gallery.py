@@ -15,6 +15,9 @@ from slicebench.report import (
     _words,
 )
 
+_MOST_ROWS = 80
+"""Contrasts beyond which those without verdict stand in the table only."""
+
 _BARS = "Bars are 95 % intervals over seeds and cases."
 
 
@@ -114,6 +117,8 @@ def forest_figures(contrasts: pd.DataFrame, folder: Path) -> list[_inline.Figure
     """
     views = []
     drawn = contrasts.dropna(subset=["estimate", "low", "high"])
+    if len(drawn) > _MOST_ROWS:
+        drawn = _frames.keep(drawn, drawn["verdict"] != "exploratory")
     for key, part in _frames.groups(drawn, ["metric"]):
         metric = str(key["metric"])
         name = _style.metric_name(metric)
@@ -129,7 +134,7 @@ def forest_figures(contrasts: pd.DataFrame, folder: Path) -> list[_inline.Figure
                 name=_inline.slug("contrasts", metric),
                 title=f"Contrasts in {name}",
                 caption="Estimate and 95 % interval; right of zero favours the side "
-                "named first. Shaded: the margin. Open: without a positive verdict.",
+                "named first. Shaded: the margin. Open: inconclusive or exploratory.",
                 alt=f"Contrasts in {name}. {'; '.join(lines)}.",
             )
         )

@@ -123,7 +123,7 @@ def _plain(value: Any, kind: Kind, metric: str) -> str:
         case "count":
             return f"{int(value)}"
         case "number":
-            return f"{value:.4g}"
+            return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return str(value)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from slicebench import report
-from slicebench.report import _cells, _inline, _style, _tables, _words
+from slicebench.report import _cells, _gallery, _inline, _style, _tables, _words
 
 
 def _grid(budgets=(8, 16), arms=("random", "k_center")) -> pd.DataFrame:
@@ -275,3 +275,11 @@ def test_csv_values_read_back_exactly(tmp_path):
     _tables.write_tables(tmp_path, [table])
     back = pd.read_csv(tmp_path / "t.csv")
     pd.testing.assert_frame_equal(back, frame)
+
+
+def test_many_exploratory_contrasts_stand_in_the_table_only(tmp_path):
+    many = [_contrast(verdict="exploratory")] * 100 + [_contrast()]
+    rows = _gallery.contrast_rows(many)
+    (view,) = _gallery.forest_figures(rows, tmp_path)
+    assert str(view.svg).count("exploratory") == 0
+    assert "0.012, superior" in str(view.svg)
