@@ -138,14 +138,15 @@ def difference_weights(
         paired = {_part(cell, kept): cell for cell in cells}
         if len(paired) < len(cells):
             raise NotComparableError(
-                f"side {label} holds cells that differ in {varying(cells)}"
+                f"side {label} holds cells that differ in {', '.join(varying(cells))}"
             )
         sides.append(paired)
     common = [key for key in sides[0] if key in sides[1]]
     if not common:
         raise NotComparableError("the sides have no cells in common")
     share = 1 / len(common)
-    weights = dict.fromkeys((cell for side in sides for cell in side.values()), 0.0)
+    # A cell against itself keeps weight 0: its seeds and cases still count.
+    weights = {side[key]: 0.0 for side in sides for key in common}
     for key in common:
         weights[sides[0][key]] += share
         weights[sides[1][key]] -= share
@@ -176,7 +177,8 @@ def slope_weights(trials: pd.DataFrame, where: Mapping[str, Any]) -> dict[Cell, 
     for cells in lines.values():
         halvings = np.array([-math.log2(cell[position]) for cell in cells])
         if len(set(halvings)) < len(cells):
-            raise NotComparableError(f"cells of one density differ in {varying(cells)}")
+            differ = ", ".join(varying(cells))
+            raise NotComparableError(f"cells of one density differ in {differ}")
         centred = halvings - halvings.mean()
         parts = centred / (centred**2).sum() / len(lines)
         weights.update(zip(cells, parts.tolist(), strict=True))
