@@ -1,6 +1,5 @@
 """Command line: flags in, exit status out; the runner does the rest."""
 
-import logging
 import shlex
 import sys
 from pathlib import Path
@@ -113,7 +112,11 @@ def _report(options: runner.Options) -> None:
 
     path = write_report(options.workdir)
     _say("")
-    for line in verdict_lines(read_json(options.workdir / "summary.json")):
+    summary, experiment = (
+        read_json(options.workdir / f"{name}.json")
+        for name in ("summary", "experiment")
+    )
+    for line in verdict_lines(summary, experiment):
         _say(line)
     _say(f"report: {path}")
 
@@ -124,8 +127,7 @@ def _say(text: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Runs the command; bad input ends with exit status 2 and one line."""
-    logging.getLogger("absl").setLevel(logging.WARNING)
-    logging.getLogger("slicebench").setLevel(logging.INFO)
+    runner.show_logs()
     try:
         if len(arguments) > 1:
             raise InputError(

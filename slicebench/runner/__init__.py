@@ -3,6 +3,7 @@
 from slicebench.runner.options import Options, Overrides, parse_names, parse_numbers
 from slicebench.runner.plans import use_all_cores
 from slicebench.runner.preview import preview
+from slicebench.runner.progress import show_logs
 from slicebench.runner.session import Session, status_text
 from slicebench.runner.study import Study, make_study
 
@@ -15,6 +16,7 @@ __all__ = [
     "parse_names",
     "parse_numbers",
     "preview",
+    "show_logs",
     "status_text",
     "use_all_cores",
 ]
