@@ -1,0 +1,25 @@
+"""Progress on the terminal: one bar, and log lines that do not break it."""
+
+import logging
+import sys
+
+from tqdm import tqdm
+
+
+class _AboveTheBar(logging.Handler):
+    """Writes log lines to standard error above a running progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def show_logs() -> None:
+    """Shows this package's log lines, and only warnings of all others."""
+    logging.getLogger().setLevel(logging.WARNING)
+    ours = logging.getLogger("slicebench")
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    if not any(isinstance(handler, _AboveTheBar) for handler in ours.handlers):
+        handler = _AboveTheBar()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        ours.addHandler(handler)
