@@ -52,7 +52,7 @@ def _nothing() -> Iterator[None]:
 
 
 def _unfolded() -> Any:
-    return mock.patch.object(convolution, "column_fold", lambda *_: 1)
+    return mock.patch.object(convolution, "column_fold", return_value=1)
 
 
 def _no_barrier() -> Any:
@@ -110,7 +110,7 @@ class _Run:
         return (time.perf_counter() - start) * 1e3 / steps / self.plan.trials
 
 
-def main(_: list[str]) -> None:
+def main(_arguments: list[str]) -> None:
     """Prints a table for each network."""
     use_all_cores()
     for title, case in _CASES.items():
