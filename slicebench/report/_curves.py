@@ -4,7 +4,7 @@ Every function takes estimates with their intervals and returns the figure; none
 sees single runs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,7 +105,7 @@ def budget_figure(
                 aside = 0.03 * (index - (len(densities) - 1) / 2)
                 at = np.log2(_frames.floats(part, "budget")) + aside
                 _bars(axes, part, at, _Stroke(shades[index], "o", "-", metric))
-            _log_ticks(axes, cells["budget"].unique())
+            _log_ticks(axes, sorted({int(b) for b in cells["budget"]}))
             axes.set_title(_style.words(arm))
             axes.set_xlabel("annotated slices in total")
         handles = [
@@ -175,8 +175,7 @@ def _pair_ticks(axes: Axes, part: pd.DataFrame) -> None:
     axes.set_xlim(at[0] - 0.35, at[-1] + 0.35)
 
 
-def _log_ticks(axes: Axes, values: Iterable[float]) -> None:
-    values = sorted(int(value) for value in values)
+def _log_ticks(axes: Axes, values: list[int]) -> None:
     axes.set_xticks(np.log2(values), [str(value) for value in values])
     axes.set_xlim(np.log2(values[0]) - 0.35, np.log2(values[-1]) + 0.35)
 

@@ -232,7 +232,13 @@ def _contrast(**values) -> dict:
             "1.50 mm [1.00, 2.00]: superior",
         ),
         (
-            {"metric": "hd95", "estimate": -1.5, "low": -2, "high": -1, "where": {}},
+            {
+                "metric": "hd95",
+                "estimate": -1.5,
+                "low": -2.0,
+                "high": -1.0,
+                "where": {},
+            },
             "liver, 2D: each halving of slices per volume raises HD95 by 1.50 mm (as a "
             "gain: -1.50 [-2.00, -1.00]): superior",
         ),
