@@ -52,7 +52,8 @@ def make_cells(
     for factors in _combinations(experiment, info):
         reason = _misfit(factors, experiment, info)
         if reason is None:
-            cells.append(Cell(factors=factors, seeds=experiment.num_seeds))
+            fitting = _without_quota(factors)
+            cells.append(Cell(factors=fitting, seeds=experiment.num_seeds))
         else:
             left.append(LeftOut(cell={"task": info.name, **factors}, reason=reason))
     _check_reachable(cells, left, info)
@@ -94,6 +95,13 @@ def _combinations(
     ]
 
 
+def _without_quota(factors: dict[str, Any]) -> dict[str, Any]:
+    """In scope `pooled` volumes compete: no cell has a density of its own."""
+    if factors["scope"] == "within":
+        return factors
+    return {**factors, "slices_per_volume": None}
+
+
 def _features(strategy: str, experiment: spec.Experiment) -> tuple[str, ...]:
     return experiment.features if STRATEGIES[strategy].uses_features else ("none",)
 
@@ -131,7 +139,7 @@ def _check_reachable(
         ("budget", "budgets"),
         ("slices_per_volume", "slices_per_volume"),
     ):
-        met = {cell.factors[axis] for cell in cells}
+        met = {_asked(cell.factors, axis) for cell in cells}
         for item in left:
             value = item.cell[axis]
             if value not in met:
@@ -140,6 +148,12 @@ def _check_reachable(
                     f"{info.name}: {item.reason}; allowed: budgets that are "
                     f"2 to {info.pool_volumes} volumes x 1 to {info.min_slices} slices"
                 )
+
+
+def _asked(factors: dict[str, Any], axis: str) -> int:
+    if axis == "slices_per_volume" and factors[axis] is None:
+        return factors["budget"] // factors["num_volumes"]
+    return factors[axis]
 
 
 def _ceiling(dims: spec.Dims, info: spec.TaskInfo, total_slices: int) -> dict[str, Any]:
@@ -183,7 +197,10 @@ def plan_contrasts(
 
 def _each(contrast: spec.Contrast, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     fixed = dict(contrast.where)
-    values = [sorted({row[axis] for row in rows}) for axis in contrast.each]
+    values = [
+        sorted({row[axis] for row in rows if row[axis] is not None})
+        for axis in contrast.each
+    ]
     return [
         {**fixed, **dict(zip(contrast.each, combination, strict=True))}
         for combination in itertools.product(*values)
@@ -200,7 +217,7 @@ def _missing(
     contrast: spec.Contrast, where: dict[str, Any], rows: list[dict[str, Any]]
 ) -> str | None:
     if contrast.kind == "slope":
-        found = {row["slices_per_volume"] for row in _matching(rows, where)}
+        found = {row["slices_per_volume"] for row in _matching(rows, where)} - {None}
         return None if len(found) > 1 else "fewer than two densities to compare"
     for side in (contrast.a, contrast.b):
         if not _matching(rows, {**where, **side}):

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from slicebench import spec
+from slicebench.runner.cells import CEILING
 from slicebench.runner.options import Options
 from slicebench.runner.plans import (
     bank_bytes,
@@ -54,8 +55,9 @@ def _cells(study: Study) -> list[str]:
     pools = {name: len(task.pool) for (name, _), task in study.tasks.items()}
     lines = []
     for (task, dims, strategy, budget, volumes, density), seeds in counts.items():
-        shape = f"{volumes} x {density}" if density else f"{volumes} x all"
-        crowded = density is not None and volumes > pools[task] / 2
+        ceiling = strategy == CEILING
+        shape = f"{volumes} x {'all' if ceiling else density or 'pooled'}"
+        crowded = not ceiling and volumes > pools[task] / 2
         flag = "  (more than half of the pool: seeds overlap)" if crowded else ""
         lines.append(
             f"  {task} {dims} {strategy:<15} {budget:>5} slices = {shape:<9} "

@@ -15,6 +15,7 @@ from slicebench.data.prepared import PreparedTask
 from slicebench.errors import InputError
 from slicebench.evaluation.scoring import tolerance_mm
 from slicebench.results import read_json, write_json_atomic
+from slicebench.runner.cells import CEILING
 from slicebench.runner.experiments import resolve
 from slicebench.runner.options import Options
 from slicebench.runner.study import Study
@@ -225,7 +226,7 @@ class Examples:
 def _columns(trials: list[spec.Trial]) -> dict[str, str]:
     """Trials that are shown, by id: the ceiling, then densities, few to many."""
     first = [trial for trial in trials if trial.selection_seed == 0]
-    shown = {t.trial_id: "all slices" for t in first if t.slices_per_volume is None}
+    shown = {t.trial_id: "all slices" for t in first if t.strategy == CEILING}
     sparse = [trial for trial in first if trial.slices_per_volume is not None]
     if not sparse:
         return shown

@@ -8,7 +8,7 @@ from slicebench.data.loading import load_task
 from slicebench.data.phantoms import make_phantom
 from slicebench.data.prepared import PreparedTask
 from slicebench.errors import InputError
-from slicebench.runner.cells import LeftOut, make_cells, plan_contrasts
+from slicebench.runner.cells import CEILING, LeftOut, make_cells, plan_contrasts
 from slicebench.runner.experiments import load_experiment, override, resolve
 from slicebench.runner.options import Options
 
@@ -191,7 +191,7 @@ def _program(
 def _trial(
     task: PreparedTask, program: spec.Program, factors: dict[str, Any], seed: int
 ) -> spec.Trial:
-    if factors["slices_per_volume"] is None:
+    if factors["strategy"] == CEILING:
         # The ceiling's pool differs a little between folds.
         factors = {
             **factors,
