@@ -163,10 +163,12 @@ class ProgramWork:
         padded = [*trials, *[trials[-1]] * (self.plan.trials - len(trials))]
         made = [self.work.annotate(trial, self.program.slices) for trial in padded]
         arrays = self.engine.put([item[0] for item in made])
+        before = self.engine.compile_seconds
         state = checkpoints.restore(self.engine.abstract_state())
         if state is None:
             state = self.engine.init([trial.training_seed for trial in padded])
-        self._compile(state, arrays)
+        self.engine.compile(state, arrays)
+        self._log_compilation(self.engine.compile_seconds - before)
         step = int(state.step[0])
         progress(step)
         saved = time.monotonic()
@@ -183,12 +185,9 @@ class ProgramWork:
                 saved = time.monotonic()
         return state, [item[1] for item in made[: len(trials)]]
 
-    def _compile(self, state: TrialState, arrays: TrialArrays) -> None:
-        before = self.engine.compile_seconds
-        self.engine.compile(state, arrays)
-        spent = self.engine.compile_seconds - before
-        if spent:
-            _log.info("compiled training %s in %.1f s", self.program.name, spent)
+    def _log_compilation(self, seconds: float) -> None:
+        if seconds:
+            _log.info("compiled training %s in %.1f s", self.program.name, seconds)
 
     def score(
         self,

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,3 +24,14 @@ def show_logs() -> None:
         handler = _AboveTheBar()
         handler.setFormatter(logging.Formatter("%(message)s"))
         ours.addHandler(handler)
+
+
+def progress_bar(total: int, initial: int) -> Any:
+    """Returns the bar over trials x steps; in a log file it speaks rarely."""
+    return tqdm(
+        total=total,
+        initial=initial,
+        unit="step",
+        unit_scale=True,
+        mininterval=0.5 if sys.stderr.isatty() else 20.0,
+    )

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tqdm import tqdm
-
 from slicebench import spec
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
@@ -132,8 +130,8 @@ class Session:
 
         def progress(steps: int) -> None:
             self._steps += steps * len(batch)
-            bar.update(steps * len(batch))
             self._show_rate(bar, batch)
+            bar.update(steps * len(batch))
 
         state, annotated = compiled.train(
             batch, checkpoints, self.options.checkpoint_seconds, progress
@@ -160,7 +158,8 @@ class Session:
     def _show_rate(self, bar: Any, batch: list[spec.Trial]) -> None:
         minutes = (time.monotonic() - self._started) / 60
         trials = self._steps / batch[0].training.steps
-        bar.set_postfix_str(f"{trials / minutes:.1f} trials/min, {batch[0].task}")
+        text = f"{trials / minutes:.1f} trials/min, {batch[0].task}"
+        bar.set_postfix_str(text, refresh=False)
 
     def _write_compute(self) -> None:
         """Adds this session's times to those of earlier ones."""
