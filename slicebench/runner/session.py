@@ -64,13 +64,7 @@ class Session:
                 "%d of %d trials are there already", len(done), len(self.study.trials)
             )
         with (
-            tqdm(
-                total=total,
-                initial=trained,
-                unit="step",
-                smoothing=0.05,
-                unit_scale=True,
-            ) as bar,
+            progress_bar(total, trained) as bar,
             ThreadPoolExecutor(
                 max_workers=max(plan.devices for plan in self.plans.values())
             ) as pool,
