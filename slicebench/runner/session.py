@@ -11,6 +11,7 @@ from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
 from slicebench.runner.options import Options
 from slicebench.runner.plans import choose_plan
+from slicebench.runner.progress import progress_bar
 from slicebench.runner.record import Examples, describe, write_experiment
 from slicebench.runner.study import Study
 from slicebench.training.checkpoints import BatchCheckpoints
@@ -63,11 +64,10 @@ class Session:
             _log.info(
                 "%d of %d trials are there already", len(done), len(self.study.trials)
             )
+        workers = max(plan.devices for plan in self.plans.values())
         with (
             progress_bar(total, trained) as bar,
-            ThreadPoolExecutor(
-                max_workers=max(plan.devices for plan in self.plans.values())
-            ) as pool,
+            ThreadPoolExecutor(max_workers=workers) as pool,
         ):
             for key in self.study.tasks:
                 self._run_task(key, done, bar, pool)
