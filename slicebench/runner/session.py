@@ -49,6 +49,8 @@ class Session:
         self._started = time.monotonic()
         self._spent = {"compile": 0.0, "training": 0.0, "evaluation": 0.0}
         self._steps = 0
+        earlier = options.workdir / "compute.json"
+        self._before = read_json(earlier) if earlier.exists() else {}
 
     def run(self) -> None:
         """Trains what is missing; every finished batch is written at once."""
@@ -71,7 +73,6 @@ class Session:
         ):
             for key in self.study.tasks:
                 self._run_task(key, done, bar, pool)
-        self._write_compute()
 
     def _run_task(
         self, key: tuple[str, int], done: set[str], bar: Any, pool: ThreadPoolExecutor
@@ -107,7 +108,6 @@ class Session:
             pending = finish
         if pending is not None:
             pending()
-        self._spent["compile"] += compiled.compile_seconds
 
     def _run_batch(
         self,
@@ -134,6 +134,7 @@ class Session:
         seconds = trained - start - (compiled.compile_seconds - before)
         between = compiled.compile_seconds
         finish = compiled.score(batch, state, annotated, seconds, pool)
+        self._spent["compile"] += compiled.compile_seconds - before
         self._spent["training"] += seconds
         self._spent["evaluation"] += (
             time.monotonic() - trained - (compiled.compile_seconds - between)
@@ -146,6 +147,7 @@ class Session:
             examples.add(finished.predictions)
             self.store.append(part, finished.trials, finished.scores)
             checkpoints.remove()
+            self._write_compute()
 
         return write
 
@@ -156,19 +158,17 @@ class Session:
         bar.set_postfix_str(text, refresh=False)
 
     def _write_compute(self) -> None:
-        """Adds this session's times to those of earlier ones."""
-        path = self.options.workdir / "compute.json"
-        old = read_json(path) if path.exists() else {}
+        """Adds this call's times to those of earlier ones, after every batch."""
         new = {
             "sessions": 1,
             "wall_seconds": time.monotonic() - self._started,
             "trial_steps": self._steps,
             **{f"{name}_seconds": spent for name, spent in self._spent.items()},
         }
-        if self._steps:
-            write_json_atomic(
-                path, {name: old.get(name, 0) + value for name, value in new.items()}
-            )
+        write_json_atomic(
+            self.options.workdir / "compute.json",
+            {name: self._before.get(name, 0) + value for name, value in new.items()},
+        )
 
 
 def status_text(study: Study, options: Options) -> str:
