@@ -1,6 +1,7 @@
 """What a run would do, in words: for --dry_run."""
 
 from collections import Counter
+from typing import Any
 
 from slicebench import spec
 from slicebench.runner.cells import CEILING
@@ -12,6 +13,11 @@ from slicebench.runner.plans import (
     trial_bytes,
 )
 from slicebench.runner.study import Study
+from slicebench.statistics import FIXED_MARGINS, Components, power, seeds_needed
+
+ASSUMED = Components(sd_seed=0.02, sd_case=0.02, sd_residual=0.03)
+ASSUMED_SOURCE = "measured on the hippocampus, docs/results"
+GOOD_POWER = 0.8
 
 
 def preview(study: Study, options: Options) -> str:
@@ -40,11 +46,53 @@ def preview(study: Study, options: Options) -> str:
         lines.append(text)
     lines.append(f"estimated time: {total / 60:.0f} min (compilation and report apart)")
     lines += [f"left out: {_plain(i.cell)}: {i.reason}" for i in study.left_out]
-    lines += [
-        f"contrast: {item['name']} [{item['family']}]" for item in study.contrasts
-    ]
+    lines += _contrasts(study)
     lines += [f"dropped: {item['name']}: {item['reason']}" for item in study.dropped]
     return "\n".join(lines)
+
+
+def _contrasts(study: Study) -> list[str]:
+    """Every contrast; primary ones with their power to show the fixed margin."""
+    margin = FIXED_MARGINS["dice"]
+    sizes = Counter(c["family"] for c in study.contrasts if c["primary"])
+    lines = [
+        f"power: to resolve {margin} Dice at the assumed spread of a paired "
+        f"difference (SD over seeds {ASSUMED.sd_seed}, cases {ASSUMED.sd_case}, "
+        f"residual {ASSUMED.sd_residual}; {ASSUMED_SOURCE})"
+    ]
+    for contrast in study.contrasts:
+        line = f"contrast: {contrast['name']} [{contrast['family']}]"
+        if contrast["primary"] and contrast["metric"] == "dice":
+            line += f": {_power(study, contrast, margin, sizes[contrast['family']])}"
+        lines.append(line)
+    return lines
+
+
+def _power(
+    study: Study, contrast: dict[str, Any], margin: float, family_size: int
+) -> str:
+    cases = min(
+        len(task.test)
+        for (name, _), task in study.tasks.items()
+        if name == contrast["task"]
+    )
+    seeds = study.experiment.num_seeds
+    given: Any = {
+        "margin": margin,
+        "components": ASSUMED,
+        "num_cases": cases,
+        "num_contrasts": family_size,
+        "difference": margin if contrast["claim"] == "superior" else 0.0,
+    }
+    if min(seeds, cases) < 2:
+        return f"no power with {seeds} seeds and {cases} cases"
+    reached = power(contrast["claim"], num_seeds=seeds, **given)
+    text = f"{contrast['claim']}, power {reached:.2f}"
+    if reached >= GOOD_POWER:
+        return text
+    needed = seeds_needed(contrast["claim"], target=GOOD_POWER, **given)
+    remedy = f"{needed} seeds" if needed else "more test cases"
+    return f"{text}: WARNING, below {GOOD_POWER}; {remedy} would reach it"
 
 
 def _cells(study: Study) -> list[str]:
