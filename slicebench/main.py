@@ -125,6 +125,15 @@ def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def parse_flags(arguments: list[str]) -> list[str]:
+    """Returns what is left of the command line; a bad flag ends with status 2."""
+    try:
+        return FLAGS(arguments)
+    except flags.Error as error:
+        sys.stderr.write(f"slicebench: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+
+
 def main(arguments: list[str]) -> None:
     """Runs the command; bad input ends with exit status 2 and one line."""
     runner.show_logs()
@@ -141,4 +150,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
