@@ -5,6 +5,7 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -61,6 +62,14 @@ class Scores:
     values: Float[np.ndarray, "trial case class"]
     cases: tuple[str, ...]
     classes: tuple[str, ...]
+
+    @functools.cached_property
+    def rows(self) -> "dict[Cell, list[int]]":
+        """Trials of every cell; reading them once keeps large sweeps fast."""
+        found: dict[Cell, list[int]] = {}
+        for row, cell in enumerate(cell_keys(self.trials)):
+            found.setdefault(cell, []).append(row)
+        return found
 
 
 def index_scores(
@@ -200,7 +209,7 @@ def effect_matrices(
     Raises:
       NotComparableError: The cells share no seed, or no case has a score.
     """
-    positions = _positions(scores.trials, weights)
+    positions = _positions(scores, weights)
     common = set.intersection(*(set(rows) for rows in positions.values()))
     if not common:
         raise NotComparableError("the cells share no seed")
@@ -219,19 +228,19 @@ def effect_matrices(
 
 
 def _positions(
-    trials: pd.DataFrame, weights: Mapping[Cell, float]
+    scores: Scores, weights: Mapping[Cell, float]
 ) -> dict[Cell, dict[tuple[int, ...], int]]:
     """Returns the row of each trial of the given cells, by fold and seeds."""
-    found: dict[Cell, dict[tuple[int, ...], int]] = {cell: {} for cell in weights}
-    seeds = zip(*(trials[name].tolist() for name in SEED), strict=True)
-    for row, (cell, seed) in enumerate(zip(cell_keys(trials), seeds, strict=True)):
-        if cell not in found:
-            continue
-        if seed in found[cell]:
+    columns = (scores.trials[name].tolist() for name in SEED)
+    seeds = list(zip(*columns, strict=True))
+    found: dict[Cell, dict[tuple[int, ...], int]] = {}
+    for cell in weights:
+        rows = scores.rows.get(cell, [])
+        found[cell] = {seeds[row]: row for row in rows}
+        if len(found[cell]) < len(rows):
             raise NotComparableError(
                 "several trials share a cell and its seeds; name `program`"
             )
-        found[cell][seed] = row
     return found
 
 
