@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Collection
 from typing import Any
 
 from slicebench import spec
@@ -11,6 +12,9 @@ from slicebench.selection import STRATEGIES
 
 CEILING = "all"
 """Strategy name of the networks trained on every slice of the pool."""
+
+AXES_THAT_FIT = ("budgets", "slices_per_volume")
+"""Axes of an experiment whose values may not fit a task."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,11 @@ class LeftOut:
 
 
 def make_cells(
-    experiment: spec.Experiment, info: spec.TaskInfo, *, total_slices: int
+    experiment: spec.Experiment,
+    info: spec.TaskInfo,
+    *,
+    total_slices: int,
+    given: Collection[str] = AXES_THAT_FIT,
 ) -> tuple[list[Cell], list[LeftOut]]:
     """Returns the cells of one task, and those that do not fit, with reasons.
 
@@ -43,9 +51,12 @@ def make_cells(
       experiment: Axes, flags already laid over.
       info: The task.
       total_slices: Slices of the whole pool, the budget of the ceiling.
+      given: Axes whose every value was asked for; values of the others are
+        left out where they do not fit.
 
     Raises:
-      InputError: A budget or density that no cell of the task can meet.
+      InputError: A given budget or density that no cell of the task can meet,
+        or a task that no cell of the experiment fits.
     """
     cells: list[Cell] = []
     left: list[LeftOut] = []
@@ -56,7 +67,8 @@ def make_cells(
             cells.append(Cell(factors=fitting, seeds=experiment.num_seeds))
         else:
             left.append(LeftOut(cell={"task": info.name, **factors}, reason=reason))
-    _check_reachable(cells, left, info)
+    # Where nothing fits, any value explains why.
+    _check_reachable(cells, left, info, given if cells else AXES_THAT_FIT)
     ceilings = [
         Cell(factors=_ceiling(dims, info, total_slices), seeds=experiment.ceiling_seeds)
         for dims in experiment.dims
@@ -126,19 +138,20 @@ def _misfit(
     if factors["num_volumes"] < 2:
         return "one volume only: its patient would decide the score"
     same = factors["strategy"] == "fixed_interval" and "random" in experiment.strategies
-    if density == 1 and same:
+    if density == 1 and same and factors["scope"] == "within":
         return "identical by construction to random at one slice per volume"
     return None
 
 
 def _check_reachable(
-    cells: list[Cell], left: list[LeftOut], info: spec.TaskInfo
+    cells: list[Cell],
+    left: list[LeftOut],
+    info: spec.TaskInfo,
+    given: Collection[str],
 ) -> None:
-    """Refuses a budget or density all of whose cells are left out."""
-    for axis, flag in (
-        ("budget", "budgets"),
-        ("slices_per_volume", "slices_per_volume"),
-    ):
+    """Refuses a given budget or density all of whose cells are left out."""
+    for flag in given:
+        axis = "budget" if flag == "budgets" else flag
         met = {_asked(cell.factors, axis) for cell in cells}
         for item in left:
             value = item.cell[axis]

@@ -1,6 +1,7 @@
 """An experiment resolved on its tasks: programs, trials and contrasts."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from slicebench import spec
@@ -8,7 +9,13 @@ from slicebench.data.loading import load_task
 from slicebench.data.phantoms import make_phantom
 from slicebench.data.prepared import PreparedTask
 from slicebench.errors import InputError
-from slicebench.runner.cells import CEILING, LeftOut, make_cells, plan_contrasts
+from slicebench.runner.cells import (
+    AXES_THAT_FIT,
+    CEILING,
+    LeftOut,
+    make_cells,
+    plan_contrasts,
+)
 from slicebench.runner.experiments import load_experiment, override, resolve
 from slicebench.runner.options import Options
 
@@ -53,8 +60,11 @@ def make_study(options: Options) -> Study:
     experiment = override(
         load_experiment(options.experiment, smoke=options.smoke), options.overrides
     )
+    given = [
+        axis for axis in AXES_THAT_FIT if getattr(options.overrides, axis) is not None
+    ]
     parts = [
-        _resolve(experiment, folds)
+        _resolve(experiment, folds, given)
         for folds in (
             _load_real(options) if options.data else _load_phantoms(experiment, options)
         )
@@ -111,12 +121,14 @@ def _load_folds(options: Options, folder: str) -> list[PreparedTask]:
     return folds
 
 
-def _resolve(experiment: spec.Experiment, folds: list[PreparedTask]) -> Study:
+def _resolve(
+    experiment: spec.Experiment, folds: list[PreparedTask], given: Collection[str]
+) -> Study:
     """Resolves one task; its seeds are spread over its folds in turn."""
     first = folds[0]
     info = _smallest(folds)
     total = sum(case.depth for case in first.pool)
-    cells, left = make_cells(experiment, info, total_slices=total)
+    cells, left = make_cells(experiment, info, total_slices=total, given=given)
     contrasts, dropped = plan_contrasts(experiment, first.name, first.target, cells)
     network = resolve(experiment.network, info)
     training = _training(resolve(experiment.training, info), first)
