@@ -23,9 +23,12 @@ _DENSITIES = (1, 2, 4, 8, 16, 24)
 
 
 def budgets(info: TaskInfo) -> tuple[int, ...]:
-    """Two budgets whose sparsest cell needs at most half of the pool's volumes."""
+    """Two budgets whose sparsest cell needs at most half of the pool's volumes.
+
+    A pool too small for that gets the two smallest.
+    """
     fitting = [budget for budget in _LADDER if budget <= info.pool_volumes / 2]
-    return tuple(fitting[-2:])
+    return tuple(fitting[-2:]) or _LADDER[:2]
 
 
 def densities(info: TaskInfo) -> tuple[int, ...]:
