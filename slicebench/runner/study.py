@@ -73,6 +73,11 @@ def make_study(options: Options) -> Study:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"--data: two datasets are called {twice[0]}; rename one")
+    if not any(part.trials for part in parts):
+        raise InputError(
+            f"experiment {experiment.name}: nothing to train; --budgets with "
+            "--slices_per_volume, or --ceiling_seeds of 1 or more, are needed"
+        )
     return Study(
         experiment=experiment,
         tasks={key: task for part in parts for key, task in part.tasks.items()},
@@ -136,7 +141,6 @@ def _resolve(
     trials: list[spec.Trial] = []
     for dims in experiment.dims:
         made = [_program(task, dims, network, training) for task in folds]
-        programs |= {program.name: program for program in made}
         ours = [cell for cell in cells if cell.factors["dims"] == dims]
         most = max((cell.seeds for cell in ours), default=0)
         trials += [
@@ -147,6 +151,9 @@ def _resolve(
             for cell in ours
             if seed < cell.seeds
         ]
+        # With fewer seeds than folds some programs have no trial.
+        used = {trial.program for trial in trials}
+        programs |= {each.name: each for each in made if each.name in used}
     return Study(
         experiment=experiment,
         tasks={(task.name, task.fold): task for task in folds},
