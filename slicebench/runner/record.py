@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,45 @@ def _refuse_other_preparation(
                 f"(context {known}, now {task['context']}): images, target, split or "
                 "preprocessing changed; use another --workdir"
             )
+
+
+def refuse_other_training(workdir: Path, trials: Any, study: Study) -> None:
+    """Refuses a work folder whose finished trials were trained otherwise.
+
+    Contrasts and margins take every trial of a task in the folder: of other
+    steps or another network they would become a blend.
+
+    Args:
+      workdir: Work folder.
+      trials: Its trials table.
+      study: What is about to be trained.
+
+    Raises:
+      InputError: Network or training of a task differ.
+    """
+    names = ("network", "training")
+    planned = {
+        (trial.task, trial.dims): {
+            name: dataclasses.asdict(getattr(trial, name)) for name in names
+        }
+        for trial in study.trials
+    }
+    known = trials[["task", "dims", *names]].drop_duplicates()
+    for task, dims, *texts in known.itertuples(index=False):
+        new = planned.get((task, dims))
+        old = dict(zip(names, map(json.loads, texts), strict=True))
+        if new is None or spec.canonical_json(new) == spec.canonical_json(old):
+            continue
+        changed = ", ".join(
+            f"{key} {old[name].get(key)} there, {value} now"
+            for name in names
+            for key, value in new[name].items()
+            if old[name].get(key) != value
+        )
+        raise InputError(
+            f"{workdir}: task {task} was trained otherwise there ({changed}); "
+            "use another --workdir"
+        )
 
 
 class Examples:

@@ -12,7 +12,12 @@ from slicebench.runner.batches import Finished, ProgramWork, TaskWork
 from slicebench.runner.options import Options
 from slicebench.runner.plans import choose_plan
 from slicebench.runner.progress import progress_bar
-from slicebench.runner.record import Examples, describe, write_experiment
+from slicebench.runner.record import (
+    Examples,
+    describe,
+    refuse_other_training,
+    write_experiment,
+)
 from slicebench.runner.study import Study
 from slicebench.training.checkpoints import BatchCheckpoints
 from slicebench.training.engine import Plan
@@ -55,6 +60,8 @@ class Session:
     def run(self) -> None:
         """Trains what is missing; every finished batch is written at once."""
         self.store.clean()
+        trials = self.store.read_trials()
+        refuse_other_training(self.options.workdir, trials, self.study)
         write_experiment(
             self.options.workdir / "experiment.json",
             describe(self.study, self.options, self.plans),
