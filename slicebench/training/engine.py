@@ -83,7 +83,8 @@ class Engine:
         self.mesh = trial_mesh(plan.devices)
         self.split = NamedSharding(self.mesh, PartitionSpec(TRIAL_AXIS))
         self.bank = jax.device_put(bank, NamedSharding(self.mesh, PartitionSpec()))
-        self._init = over_trials(make_init(program), self.mesh, [False])
+        self._init: Any = over_trials(make_init(program), self.mesh, [False])
+        self._first: Any = None
         self._step: Any = None
 
     def put(self, trials: Sequence[TrialArrays]) -> TrialArrays:
@@ -101,7 +102,12 @@ class Engine:
                 for seed in weight_seeds
             ]
         )
-        return self._init(jax.device_put(words, self.split))
+        placed = jax.device_put(words, self.split)
+        if self._first is None:
+            start = time.perf_counter()
+            self._first = self._init.lower(placed).compile()
+            self.compile_seconds += time.perf_counter() - start
+        return self._first(placed)
 
     def abstract_state(self) -> TrialState:
         """Returns shapes, types and placement of a batch's state."""
