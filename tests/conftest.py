@@ -1,0 +1,45 @@
+"""Two CPU devices, compiled programs kept for the session, no user folder touched."""
+
+import contextlib
+import os
+
+import jax
+import pytest
+
+DEVICES = 2
+
+
+def pytest_configure():
+    # Refused once the backend runs, for example under a plugin that used jax.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", DEVICES)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_folders(tmp_path_factory):
+    """Every worker has folders of its own: the compilation cache has no lock.
+
+    Equal programs are then compiled once a worker, in subprocesses as well.
+    """
+    compiled = tmp_path_factory.mktemp("compiled")
+    prepared = tmp_path_factory.mktemp("prepared")
+    settings = {
+        "jax_compilation_cache_dir": str(compiled),
+        "jax_persistent_cache_min_compile_time_secs": 0.3,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLICEBENCH_CACHE", str(prepared))
+        for name, value in settings.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture
+def two_devices():
+    if jax.local_device_count() < DEVICES:
+        pytest.skip("jax was started with one device before the tests")
+    assert os.environ["SLICEBENCH_CACHE"]

@@ -1,0 +1,184 @@
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from slicebench import spec
+from slicebench.models.unet import UNet2D, double, halve, normalise
+from slicebench.training.engine import count_parameters
+from slicebench.training.step import make_network
+
+
+def make_program(network, channels=1, classes=3, grid=(16, 16)):
+    return spec.Program(
+        dims="2d",
+        network=network,
+        training=spec.Training(),
+        grid=grid,
+        channels=channels,
+        classes=classes,
+        slices=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A network with drawn weights: the usual first ones take long to compile."""
+    shape = spec.Network(width=2, depth=2)
+    graph, weights = nnx.split(
+        nnx.eval_shape(lambda: UNet2D(shape, 2, 3, rngs=nnx.Rngs(0)))
+    )
+    rng = np.random.default_rng(1)
+    weights = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), leaf.dtype), weights
+    )
+    return nnx.merge(graph, weights)
+
+
+@pytest.fixture(scope="module")
+def predict(tiny):
+    graph, weights = nnx.split(tiny)
+    return functools.partial(jax.jit(lambda w, x: nnx.merge(graph, w)(x)), weights)
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_parameters_of_the_reference_network():
+    assert count_parameters(make_program(spec.Network(width=16, depth=4))) == 487_747
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "limit"), [(3, 1, 9), (2, 3, 99), (4, 4, 8)]
+)
+def test_parameters_follow_from_the_widths(width, depth, limit):
+    channels, classes = 2, 5
+    widths = [min(width * 2**level, limit) for level in range(depth)]
+
+    def pair(before, after):
+        return 9 * (before * after + after * after) + 4 * after
+
+    total = pair(channels, widths[0]) + widths[0] * classes + classes
+    for above, below in itertools.pairwise(widths):
+        total += pair(above, below) + pair(below + above, above)
+    network = spec.Network(width=width, depth=depth, max_width=limit)
+    assert count_parameters(make_program(network, channels, classes)) == total
+
+
+def test_scores_have_the_grid_of_the_images():
+    network = make_network(make_program(spec.Network(width=2, depth=4), 1, 3))
+    model = nnx.eval_shape(
+        lambda: UNet2D(spec.Network(width=2, depth=4), 1, 3, rngs=nnx.Rngs(0))
+    )
+    weights = nnx.state(model)
+    images = jax.ShapeDtypeStruct((5, 16, 24, 1), jnp.float32)
+    scores = jax.eval_shape(lambda w, x: nnx.merge(network, w)(x), weights, images)
+    assert scores.shape == (5, 16, 24, 3)
+    assert scores.dtype == jnp.float32
+
+
+def reference_normalise(images, scale, shift):
+    outputs = np.zeros_like(images, dtype=np.float64)
+    for index in np.ndindex(images.shape[0], images.shape[3]):
+        plane = images[index[0], :, :, index[1]].astype(np.float64)
+        plane = (plane - plane.mean()) / np.sqrt(plane.var() + 1e-5)
+        plane = plane * scale[index[1]] + shift[index[1]]
+        outputs[index[0], :, :, index[1]] = np.where(plane > 0, plane, 0.01 * plane)
+    return outputs
+
+
+def reference_convolution(images, kernel):
+    reach = kernel.shape[0] // 2
+    _, height, width, _ = images.shape
+    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    outputs = np.zeros((*images.shape[:3], kernel.shape[3]))
+    for row, column in np.ndindex(kernel.shape[:2]):
+        part = padded[:, row : row + height, column : column + width]
+        outputs += part @ kernel[row, column]
+    return outputs
+
+
+def reference_halve(images):
+    corners = [images[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    return np.max(corners, axis=0)
+
+
+def reference_double(images):
+    return np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
+
+
+def test_normalise_equals_numpy():
+    images = 3 + 2 * draw(2, 4, 6, 3)
+    scale, shift = np.float32([0.5, 1, -2]), np.float32([0, 1, -0.5])
+    np.testing.assert_allclose(
+        normalise(images, scale, shift),
+        reference_normalise(images, scale, shift),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(7.0, 0.0), (1.0, 100.0), (50.0, -9.0)])
+def test_normalise_ignores_scale_and_offset_of_its_input(factor, offset):
+    images = 10 * draw(2, 8, 8, 3)
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    np.testing.assert_allclose(
+        normalise(factor * images + offset, ones, zeros),
+        normalise(images, ones, zeros),
+        atol=1e-4,
+    )
+
+
+def test_normalise_of_a_constant_image_is_its_shift():
+    images = np.full((1, 4, 4, 2), 5, np.float32)
+    outputs = normalise(images, np.ones(2, np.float32), np.float32([2, -1]))
+    np.testing.assert_allclose(outputs[0, 0, 0], [2, -0.01], rtol=1e-6)
+
+
+def test_halve_and_double_equal_numpy():
+    images = draw(2, 4, 6, 3)
+    np.testing.assert_array_equal(halve(images), reference_halve(images))
+    np.testing.assert_array_equal(double(images), reference_double(images))
+    np.testing.assert_array_equal(halve(double(images)), images)
+
+
+def reference_block(block, images):
+    outputs = reference_convolution(images, np.asarray(block.kernel[...]))
+    return reference_normalise(
+        outputs, np.asarray(block.scale[...]), np.asarray(block.shift[...])
+    )
+
+
+def test_network_equals_a_slow_numpy_one(tiny, predict):
+    images = draw(2, 8, 8, 2)
+    full = images
+    for block in tiny.encoder[0]:
+        full = reference_block(block, full)
+    low = reference_halve(full)
+    for block in tiny.encoder[1]:
+        low = reference_block(block, low)
+    joined = np.concatenate([reference_double(low), full], axis=-1)
+    for block in tiny.decoder[0]:
+        joined = reference_block(block, joined)
+    wanted = reference_convolution(joined, np.asarray(tiny.head[...]))
+    wanted += np.asarray(tiny.head_bias[...])
+    np.testing.assert_allclose(predict(images), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_slices_of_a_batch_do_not_touch_each_other(predict):
+    images = draw(2, 8, 8, 2)
+    others = images.copy()
+    others[1] = draw(8, 8, 2, seed=5)
+    before, after = predict(images), predict(others)
+    np.testing.assert_array_equal(before[0], after[0])
+    assert not np.array_equal(before[1], after[1])
+
+
+def test_scores_do_not_depend_on_the_contrast_of_the_whole_input(predict):
+    images = 10 * draw(2, 8, 8, 2)
+    np.testing.assert_allclose(predict(4 * images), predict(images), atol=1e-3)

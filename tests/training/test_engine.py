@@ -1,0 +1,195 @@
+import jax
+import numpy as np
+import pytest
+
+from slicebench import spec
+from slicebench.training import engine as engine_module
+from slicebench.training.engine import Plan, trial_params
+from slicebench.training.step import make_step
+from tests.models.test_convolution import feature_groups
+from tests.training.tiny import (
+    advance,
+    first_state,
+    make_bank,
+    make_engine,
+    make_program,
+    make_trials,
+    one_trial,
+    weights,
+)
+
+SEEDS = [5, 8, 2, 7]
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def single():
+    """One trial at a time; compiled once for this module."""
+    return make_engine()
+
+
+@pytest.fixture(scope="module")
+def trials():
+    return make_trials(make_bank(), SEEDS)
+
+
+@pytest.fixture(scope="module")
+def alone(single, trials):
+    """Weights of every trial after 20 steps, trained one after another."""
+    return [
+        weights(advance(single, first_state(single, [seed]), [trial], STEPS), 0)
+        for seed, trial in zip(SEEDS, trials, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """First states of two seeds in either order, as the engine draws them."""
+    engine = make_engine(trials_per_device=2)
+    return engine.init([3, 8]), engine.init([8, 3])
+
+
+@pytest.mark.parametrize(("devices", "each"), [(1, 2), (2, 1), (2, 2)])
+@pytest.mark.usefixtures("two_devices")
+def test_trials_together_equal_trials_alone(alone, trials, devices, each):
+    engine = make_engine(devices, each)
+    size = engine.plan.trials
+    state = advance(engine, first_state(engine, SEEDS[:size]), trials[:size], STEPS)
+    for index in range(size):
+        for ours, theirs in zip(weights(state, index), alone[index], strict=True):
+            difference = np.linalg.norm(ours - theirs)
+            assert difference <= 1e-4 * np.linalg.norm(theirs)
+    assert state.step.tolist() == [STEPS] * size
+
+
+def test_training_lowers_the_loss(single, trials):
+    first = advance(single, first_state(single, SEEDS[:1]), trials[:1], 1)
+    early = float(first.loss[0])
+    late = advance(single, first, trials[:1], STEPS - 1)
+    assert float(late.loss[0]) < 0.97 * early
+
+
+def test_equal_plans_give_equal_bytes(single, trials, alone):
+    again = advance(single, first_state(single, SEEDS[:1]), trials[:1], STEPS)
+    for ours, theirs in zip(weights(again, 0), alone[0], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(alone[0][0], alone[1][0])
+
+
+def test_first_weights_follow_the_seed_and_not_the_place(drawn):
+    forward, backward = drawn
+    differ = False
+    for index in (0, 1):
+        ours, theirs = weights(forward, index), weights(backward, 1 - index)
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+        differ |= not np.array_equal(ours[0], weights(forward, 1 - index)[0])
+    assert differ
+
+
+def test_first_state_is_sound_and_at_step_zero(drawn):
+    state = drawn[0]
+    assert state.healthy.tolist() == [True, True]
+    assert state.step.tolist() == [0, 0]
+    assert state.loss.tolist() == [0, 0]
+
+
+def test_first_kernels_have_the_spread_of_he_initialisation(drawn):
+    kernels = [
+        leaf
+        for leaf in jax.tree.leaves(drawn[0].params)
+        if leaf.ndim == 5 and leaf.shape[1] == 3
+    ]
+    scaled = np.concatenate(
+        [
+            np.ravel(kernel) * np.sqrt(np.prod(kernel.shape[1:4]) * (1 + 0.01**2) / 2)
+            for kernel in kernels
+        ]
+    )
+    assert abs(scaled.std() - 1) < 4 / np.sqrt(2 * scaled.size)
+    assert abs(scaled.mean()) < 4 / np.sqrt(scaled.size)
+
+
+def test_a_diverged_trial_does_not_touch_the_other(trials):
+    engine = make_engine(trials_per_device=2)
+    sound = advance(engine, first_state(engine, SEEDS[:2]), trials[:2], 5)
+    poisoned = first_state(engine, SEEDS[:2])
+    poisoned = poisoned._replace(
+        params=jax.tree.map(lambda leaf: leaf.at[1].set(np.inf), poisoned.params)
+    )
+    broken = advance(engine, poisoned, trials[:2], 5)
+    assert sound.healthy.tolist() == [True, True]
+    assert broken.healthy.tolist() == [True, False]
+    for ours, theirs in zip(one_trial(broken, 0), one_trial(sound, 0), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def changed(engine, state, **values):
+    """The state with some of its numbers set for every trial, on the devices."""
+    arrays = {
+        name: np.full_like(np.asarray(getattr(state, name)), value)
+        for name, value in values.items()
+    }
+    return state._replace(**jax.device_put(arrays, engine.split))
+
+
+def test_a_trial_stays_diverged(single, trials):
+    state = changed(single, first_state(single, SEEDS[:1]), healthy=False)
+    assert not advance(single, state, trials[:1], 2).healthy[0]
+
+
+def test_running_loss_moves_by_a_twentieth_from_its_first_value(single, trials):
+    def after(steps, **values):
+        state = advance(single, first_state(single, SEEDS[:1]), trials[:1], 1)
+        first = float(state.loss[0])
+        state = advance(single, changed(single, state, **values), trials[:1], steps)
+        return first, float(state.loss[0])
+
+    first, both = after(1)
+    _, second = after(1, loss=0)
+    assert both == pytest.approx(0.95 * first + second, rel=1e-5)
+    assert second > 0
+
+
+def test_no_convolution_of_the_training_step_is_grouped(trials):
+    engine = make_engine(trials_per_device=2)
+    step = jax.vmap(make_step(engine.program), in_axes=(0, 0, None))
+    arrays = engine.put(trials[:2])
+    traced = jax.make_jaxpr(step)(engine.abstract_state(), arrays, make_bank())
+    groups = feature_groups(traced.jaxpr)
+    # Seven layers, each with its output and two gradients, for two trials.
+    assert groups == [1] * (7 * 3 * 2)
+
+
+def test_the_step_is_compiled_once(monkeypatch, trials):
+    made = []
+    original = engine_module.over_trials
+    monkeypatch.setattr(
+        engine_module,
+        "over_trials",
+        lambda *given, **options: made.append(1) or original(*given, **options),
+    )
+    engine = make_engine()
+    for seed, trial in zip(SEEDS, trials, strict=True):
+        advance(engine, first_state(engine, [seed]), [trial], 1)
+    assert len(made) == 2  # first states and training step
+    assert engine.compile_seconds > 0
+
+
+def test_trial_params_cuts_out_one_trial():
+    engine = make_engine(trials_per_device=2)
+    state = first_state(engine, SEEDS[:2])
+    cut = jax.tree.leaves(trial_params(state.params, 1))
+    for ours, theirs in zip(cut, weights(state, 1), strict=True):
+        assert isinstance(ours, np.ndarray)
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_plan_counts_trials():
+    assert Plan(devices=2, trials_per_device=3).trials == 6
+
+
+def test_program_names_follow_every_setting():
+    names = {make_program().name, make_program(steps=21).name}
+    names.add(make_program(augmentation=spec.Augmentation(flip=True)).name)
+    assert len(names) == 3

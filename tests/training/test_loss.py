@@ -1,0 +1,95 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from slicebench.training.loss import segmentation_loss
+
+
+def reference(logits, labels):
+    """The formula in plain NumPy, in double precision."""
+    logits = np.asarray(logits, np.float64)
+    share = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    entropy = np.mean(
+        [-np.log(share[(*i, labels[i])]) for i in np.ndindex(labels.shape)]
+    )
+    dice = []
+    for index in range(1, logits.shape[-1]):
+        truth = labels == index
+        overlap = share[..., index][truth].sum()
+        total = truth.sum() + share[..., index].sum()
+        dice.append((2 * overlap + 1) / (total + 1))
+    return entropy + 1 - np.mean(dice)
+
+
+def draw(seed=0, batch=3, classes=4):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (batch, 4, 5, classes)).astype(np.float32)
+    return logits, rng.integers(0, classes, (batch, 4, 5)).astype(np.uint8)
+
+
+def test_two_undecided_pixels_by_hand():
+    logits = jnp.zeros((1, 1, 2, 2))
+    labels = jnp.array([[[0, 1]]], jnp.uint8)
+    # Overlap 1/2 of sizes 1 and 1, one voxel added: dice 2/3.
+    assert float(segmentation_loss(logits, labels)) == pytest.approx(np.log(2) + 1 / 3)
+
+
+def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_much():
+    labels = jnp.array([[[0, 1], [2, 1]]], jnp.uint8)
+    sure = 40 * jax.nn.one_hot(labels, 3)
+    assert float(segmentation_loss(sure, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(segmentation_loss(-sure, labels)) > 20
+
+
+def test_a_class_that_is_absent_and_not_predicted_costs_nothing():
+    labels = jnp.zeros((2, 3, 3), jnp.uint8)
+    sure = 40 * jax.nn.one_hot(labels, 3)
+    assert float(segmentation_loss(sure, labels)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_numpy(seed):
+    logits, labels = draw(seed)
+    loss = segmentation_loss(jnp.asarray(logits), jnp.asarray(labels))
+    assert float(loss) == pytest.approx(reference(logits, labels), rel=1e-5)
+
+
+def test_dice_sums_run_over_the_whole_batch():
+    logits, labels = draw()
+    alone = [
+        float(segmentation_loss(logits[i : i + 1], labels[i : i + 1])) for i in range(3)
+    ]
+    whole = float(segmentation_loss(jnp.asarray(logits), jnp.asarray(labels)))
+    assert whole != pytest.approx(np.mean(alone), rel=1e-3)
+    order = [2, 0, 1]
+    shuffled = segmentation_loss(jnp.asarray(logits[order]), jnp.asarray(labels[order]))
+    assert float(shuffled) == pytest.approx(whole, rel=1e-6)
+
+
+def test_foreground_classes_are_exchangeable():
+    logits, labels = draw()
+    swapped = np.array([0, 3, 1, 2])
+    renamed = segmentation_loss(
+        jnp.asarray(logits[..., np.argsort(swapped)]), jnp.asarray(swapped[labels])
+    )
+    assert float(renamed) == pytest.approx(reference(logits, labels), rel=1e-5)
+
+
+def test_slope_equals_finite_differences():
+    logits, labels = draw(batch=1)
+    slope = jax.grad(segmentation_loss)(jnp.asarray(logits), jnp.asarray(labels))
+    for where in [(0, 0, 0, 0), (0, 3, 4, 2), (0, 1, 2, 3)]:
+        nudge = np.zeros(logits.shape)
+        nudge[where] = 1e-5
+        rise = reference(logits + nudge, labels) - reference(logits - nudge, labels)
+        assert float(slope[where]) == pytest.approx(rise / 2e-5, abs=1e-5)
+
+
+def test_huge_scores_stay_finite():
+    logits, labels = draw()
+    loss, slope = jax.value_and_grad(segmentation_loss)(
+        jnp.asarray(logits * 1e30), jnp.asarray(labels)
+    )
+    assert np.isfinite(loss)
+    assert np.isfinite(slope).all()
