@@ -223,7 +223,13 @@ def _each(contrast: spec.Contrast, rows: list[dict[str, Any]]) -> list[dict[str,
 def _matching(
     rows: list[dict[str, Any]], wanted: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    return [row for row in rows if all(row[k] == v for k, v in wanted.items())]
+    def fits(row: dict[str, Any]) -> bool:
+        return all(
+            row[name] in (value if isinstance(value, list | tuple) else [value])
+            for name, value in wanted.items()
+        )
+
+    return [row for row in rows if fits(row)]
 
 
 def _missing(

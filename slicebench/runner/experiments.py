@@ -7,18 +7,20 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import experiments
 from slicebench import spec
 from slicebench.data.phantoms import PHANTOMS
 from slicebench.errors import InputError
-from slicebench.interpolation import INTERPOLATIONS
+from slicebench.evaluation import METRICS
 from slicebench.runner.options import Overrides
 from slicebench.selection import FEATURES, STRATEGIES, VOLUME_STRATEGIES
 
 DIMS = ("2d",)
 SCOPES = ("within", "pooled")
+# Trainings see annotated slices only: a filling would be recorded, not used.
+INTERPOLATIONS = ("none",)
 
 
 def experiment_names() -> list[str]:
@@ -123,9 +125,27 @@ def _check(experiment: spec.Experiment) -> None:
                 f"--{axis}: no such value {unknown[0]!r}; "
                 f"allowed: {', '.join(sorted(allowed))}"
             )
+    for contrast in experiment.contrasts:
+        _check_contrast(contrast)
     if experiment.num_seeds < 1:
         raise InputError(f"--num_seeds={experiment.num_seeds}: 1 or more is allowed")
     if experiment.ceiling_seeds < 0:
         raise InputError(
             f"--ceiling_seeds={experiment.ceiling_seeds}: 0 or more is allowed"
         )
+
+
+def _check_contrast(contrast: spec.Contrast) -> None:
+    factors = spec.CELL_FIELDS[2:]
+    named = [*contrast.where, *contrast.a, *contrast.b, *contrast.each]
+    for what, given, allowed in (
+        *(("factor", name, factors) for name in named),
+        ("metric", contrast.metric, METRICS),
+        ("claim", contrast.claim, get_args(spec.Claim)),
+        ("kind", contrast.kind, ("difference", "slope")),
+    ):
+        if given not in allowed:
+            raise InputError(
+                f"contrast {contrast.name!r}: no such {what} {given!r}; "
+                f"allowed: {', '.join(allowed)}"
+            )

@@ -22,6 +22,12 @@ from slicebench.runner.options import Options
 _SLICE_STEP = 256
 """Bank sizes are padded to this, so that folds share compiled programs."""
 
+_TRAINING_CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "decay": ("cosine", "polynomial"),
+    "sampling": ("balanced", "uniform"),
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
@@ -176,7 +182,18 @@ def _smallest(folds: list[PreparedTask]) -> spec.TaskInfo:
 
 
 def _training(training: spec.Training, task: PreparedTask) -> spec.Training:
-    """Allows mirroring only where the task does."""
+    """Allows mirroring only where the task does; checks what is chosen by name.
+
+    Raises:
+      InputError: An optimiser, decay or sampling that does not exist.
+    """
+    for name, allowed in _TRAINING_CHOICES.items():
+        given = getattr(training, name)
+        if given not in allowed:
+            raise InputError(
+                f"training of task {task.name}: {name} {given!r} does not exist; "
+                f"allowed: {', '.join(allowed)}"
+            )
     augmentation = dataclasses.replace(
         training.augmentation, flip=training.augmentation.flip and task.flip
     )
