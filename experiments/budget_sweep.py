@@ -57,7 +57,14 @@ def get_experiment(*, smoke: bool = False) -> Experiment:
         claim="superior",
         kind="slope",
         where={"strategy": "random"},
-        each=("budget",),
+        min_volumes=12,
+    )
+    whole = Contrast(
+        name="fewer slices of more volumes, down to two volumes",
+        family="allocation, whole range",
+        primary=False,
+        kind="slope",
+        where={"strategy": "random"},
     )
     pairs = [
         Contrast(
@@ -83,7 +90,7 @@ def get_experiment(*, smoke: bool = False) -> Experiment:
         network=network,
         training=training,
         ceiling_seeds=2,
-        contrasts=(slope, *pairs),
+        contrasts=(slope, whole, *pairs),
     )
     if not smoke:
         return sweep

@@ -104,7 +104,7 @@ class Training:
       learning_rate: Peak learning rate.
       decay: `cosine` or `polynomial` (power 0.9), both to zero.
       warmup: Share of the steps with linearly rising learning rate.
-      weight_decay: Decoupled weight decay.
+      weight_decay: Decoupled for `adamw`, added to the gradient for `sgd`.
       sampling: `balanced` (a third of each batch from slices that hold a
         uniformly drawn class) or `uniform` over annotated slices.
       augmentation: Random changes to training slices.
@@ -245,6 +245,7 @@ class Contrast:
       a: Factor values of the side that a positive estimate favours.
       b: Factor values of the other side.
       each: Axes over which one contrast a value is made.
+      min_volumes: Of a slope, cells with fewer volumes are left out.
     """
 
     name: str
@@ -257,6 +258,7 @@ class Contrast:
     a: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     b: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     each: tuple[str, ...] = ("budget",)
+    min_volumes: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ class PhantomSpec:
     target: str
     mirrors: str
     expected: str
-    cases: tuple[int, int, int] = (15, 95, 40)
+    cases: tuple[int, int, int] = (14, 96, 40)
     smoke_cases: tuple[int, int, int] = (3, 14, 4)
     grid: tuple[int, int] = (48, 48)
     smoke_grid: tuple[int, int] = (32, 32)

@@ -42,7 +42,6 @@ class TaskWork:
     def __init__(self, task: PreparedTask):
         """Remembers the task; everything else waits until it is needed."""
         self.task = task
-        self.bank: Any = None
         self._views: dict[str, PoolView] = {}
         self._selections: dict[tuple[Any, ...], Selection] = {}
         self._scorer: Scorer | None = None

@@ -198,7 +198,8 @@ def plan_contrasts(
     for contrast in experiment.contrasts:
         for dims in experiment.dims:
             rows = [row for row in factors if row["dims"] == dims]
-            for where in _each(contrast, rows):
+            for each in _each(contrast, rows):
+                where = _enough_volumes(contrast, each, rows)
                 entry = _entry(contrast, task, target, dims, where)
                 reason = _missing(contrast, where, rows)
                 if reason is None:
@@ -218,6 +219,20 @@ def _each(contrast: spec.Contrast, rows: list[dict[str, Any]]) -> list[dict[str,
         {**fixed, **dict(zip(contrast.each, combination, strict=True))}
         for combination in itertools.product(*values)
     ]
+
+
+def _enough_volumes(
+    contrast: spec.Contrast, where: dict[str, Any], rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Names the densities of a slope where cells of few volumes are left out."""
+    if contrast.kind != "slope" or contrast.min_volumes <= 1:
+        return where
+    found = {
+        row["slices_per_volume"]
+        for row in _matching(rows, where)
+        if row["num_volumes"] >= contrast.min_volumes
+    }
+    return {**where, "slices_per_volume": sorted(found - {None})}
 
 
 def _matching(

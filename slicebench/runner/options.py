@@ -57,7 +57,7 @@ class Options:
       dry_run: Print the plan and stop.
       status: Print how far the work folder is and stop.
       keep_weights: Keep every network's last weights.
-      plan: `timed` or `fixed`.
+      plan: `fixed`: chosen by rule, not by timing.
       checkpoint_seconds: Time between checkpoints of a running batch.
       command: The command as typed, for the record.
     """
@@ -82,10 +82,10 @@ class Options:
 
 def parse_names(flag: str, values: list[str] | None) -> tuple[str, ...] | None:
     """Returns a comma list of names; None where the flag was not given."""
-    if not values:
+    if values is None:
         return None
     names = tuple(value.strip() for value in values)
-    if not all(names) or len(set(names)) < len(names):
+    if not names or not all(names) or len(set(names)) < len(names):
         given = ",".join(values)
         raise InputError(f"--{flag}={given}: distinct names between commas are allowed")
     return names

@@ -1,12 +1,16 @@
 """Runs a study: batches through the engine, rows into the store."""
 
+import contextlib
+import fcntl
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from slicebench import spec
+from slicebench.errors import InputError
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
 from slicebench.runner.options import Options
@@ -38,6 +42,25 @@ def batches_of(
     return [batch for batch in left if batch]
 
 
+@contextlib.contextmanager
+def _only_one(workdir: Path) -> Iterator[None]:
+    """Holds the work folder; the lock goes with the process, however it ends.
+
+    Raises:
+      InputError: Another process runs in the folder.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"--workdir={workdir}: another process runs there; wait for it or "
+                "use another folder"
+            ) from None
+        yield
+
+
 class Session:
     """One call of the command line that trains.
 
@@ -59,7 +82,11 @@ class Session:
 
     def run(self) -> None:
         """Trains what is missing; every finished batch is written at once."""
-        self.store.clean()
+        with _only_one(self.options.workdir):
+            self._run()
+
+    def _run(self) -> None:
+        self._clean()
         trials = self.store.read_trials()
         refuse_other_training(self.options.workdir, trials, self.study)
         write_experiment(
@@ -69,6 +96,8 @@ class Session:
         done = self.store.done() & {trial.trial_id for trial in self.study.trials}
         trained = sum(t.training.steps for t in self.study.trials if t.trial_id in done)
         total = sum(trial.training.steps for trial in self.study.trials)
+        if done and self.options.keep_weights:
+            _log.warning("--keep_weights: weights of finished trials are not there")
         if done:
             _log.info(
                 "%d of %d trials are there already", len(done), len(self.study.trials)
@@ -80,6 +109,15 @@ class Session:
         ):
             for key in self.study.tasks:
                 self._run_task(key, done, bar, pool)
+
+    def _clean(self) -> None:
+        """Removes what a killed run left behind."""
+        self.store.clean()
+        workdir = self.options.workdir
+        for folder in (workdir / "checkpoints").glob("batch-*"):
+            part = folder.name.removeprefix("batch-")
+            if (workdir / "trials" / f"part-{part}.parquet").exists():
+                BatchCheckpoints(folder).remove()
 
     def _run_task(
         self, key: tuple[str, int], done: set[str], bar: Any, pool: ThreadPoolExecutor

@@ -1,6 +1,7 @@
 """An experiment resolved on its tasks: programs, trials and contrasts."""
 
 import dataclasses
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -18,6 +19,8 @@ from slicebench.runner.cells import (
 )
 from slicebench.runner.experiments import load_experiment, override, resolve
 from slicebench.runner.options import Options
+
+_log = logging.getLogger(__name__)
 
 _SLICE_STEP = 256
 """Bank sizes are padded to this, so that folds share compiled programs."""
@@ -98,9 +101,14 @@ def make_study(options: Options) -> Study:
 def _load_phantoms(
     experiment: spec.Experiment, options: Options
 ) -> list[list[PreparedTask]]:
-    if options.target_labels != "all" or options.slice_axis is not None:
+    if (
+        options.target_labels != "all"
+        or options.slice_axis is not None
+        or options.splits_file is not None
+    ):
         raise InputError(
-            "--target_labels and --slice_axis need --data: phantoms have one target"
+            "--target_labels, --slice_axis and --splits_file need --data: phantoms "
+            "have one target and a fixed split"
         )
     return [
         [make_phantom(name, seed=options.split_seed, smoke=options.smoke)]
@@ -109,6 +117,10 @@ def _load_phantoms(
 
 
 def _load_real(options: Options) -> list[list[PreparedTask]]:
+    if options.overrides.tasks is not None:
+        raise InputError(
+            "--tasks names phantoms, --data replaces them: give one of both"
+        )
     return [_load_folds(options, str(folder)) for folder in options.data]
 
 
@@ -137,6 +149,7 @@ def _resolve(
 ) -> Study:
     """Resolves one task; its seeds are spread over its folds in turn."""
     first = folds[0]
+    experiment = _enough_seeds(experiment, len(folds), first.name)
     info = _smallest(folds)
     total = sum(case.depth for case in first.pool)
     cells, left = make_cells(experiment, info, total_slices=total, given=given)
@@ -169,6 +182,25 @@ def _resolve(
         contrasts=tuple(contrasts),
         dropped=tuple(dropped),
     )
+
+
+def _enough_seeds(
+    experiment: spec.Experiment, folds: int, task: str
+) -> spec.Experiment:
+    """Gives every fold the same number of seeds, at least two: fewer have no SD."""
+    if folds == 1:
+        return experiment
+    seeds = max(2, -(-experiment.num_seeds // folds)) * folds
+    if seeds != experiment.num_seeds:
+        _log.warning(
+            "task %s has %d folds: %d seeds instead of %d, %d in each",
+            task,
+            folds,
+            seeds,
+            experiment.num_seeds,
+            seeds // folds,
+        )
+    return dataclasses.replace(experiment, num_seeds=seeds)
 
 
 def _smallest(folds: list[PreparedTask]) -> spec.TaskInfo:

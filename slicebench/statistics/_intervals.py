@@ -104,7 +104,7 @@ def estimate_mean(folds: Sequence[Float[np.ndarray, "seed case"]]) -> Estimate:
         mean=float(weights @ np.array([part.mean for part in parts])),
         variance=total,
         df=total**2 / float((terms**2 / df).sum()) if total > 0 else float(df.sum()),
-        num_seeds=min(part.num_seeds for part in parts),
+        num_seeds=sum(part.num_seeds for part in parts),
         num_cases=int(cases.sum()),
         method=methods.pop() if len(methods) == 1 else "mixed over folds",
     )

@@ -28,7 +28,7 @@ def draw_slices(
     share = jax.random.uniform(choose_class, (batch,))
     pick = jnp.floor(share * trial.present_count).astype(jnp.int32)
     wanted = trial.present[jnp.minimum(pick, trial.present_count - 1)]
-    balanced = (jnp.arange(batch) < batch // 3) & (trial.present_count > 0)
+    balanced = (jnp.arange(batch) < round(batch / 3)) & (trial.present_count > 0)
     rows = jnp.where(balanced & (sampling == "balanced"), wanted, 0)
     count = trial.sizes[rows]
     place = jnp.floor(jax.random.uniform(choose_slice, (batch,)) * count)

@@ -31,7 +31,7 @@ class TrialState(NamedTuple):
       moments: Optimiser state.
       step: Steps done.
       loss: Running mean of the loss, the last 20 steps weighing most.
-      healthy: False from the first loss that is not finite.
+      healthy: False from the first loss or update that is not finite.
     """
 
     params: Params
@@ -119,7 +119,9 @@ def make_step(
             moments=moments,
             step=state.step + 1,
             loss=memory * state.loss + (1 - memory) * loss,
-            healthy=state.healthy & jnp.isfinite(loss),
+            healthy=state.healthy
+            & jnp.isfinite(loss)
+            & jnp.isfinite(optax.global_norm(updates)),
         )
 
     return step
