@@ -36,7 +36,9 @@ _VERDICTS = (
 _MARGINS = (
     "The smallest difference that matters: the score that 25 % more budget gains with "
     "random slices, measured on development cases; a fixed one where that curve gives "
-    "none. Values and sources stand in the table of margins."
+    "none. Values and sources stand in the table of margins. A slope is the score "
+    "gained by each halving of slices per volume, and its margin is per halving too: "
+    "over several halvings, differences add up."
 )
 _CEILING = (
     "The same network and schedule with every slice of the pool labelled (dashed "
