@@ -121,7 +121,7 @@ def make_step(
             loss=memory * state.loss + (1 - memory) * loss,
             healthy=state.healthy
             & jnp.isfinite(loss)
-            & jnp.isfinite(optax.global_norm(updates)),
+            & jnp.isfinite(optax.tree.norm(updates)),
         )
 
     return step
