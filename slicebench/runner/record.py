@@ -216,7 +216,7 @@ class Examples:
         ]
 
     def add(self, predictions: dict[str, list[np.ndarray]]) -> None:
-        """Keeps what the shown trials predicted, one file a trial."""
+        """Keeps what the shown trials predicted, one small file a trial."""
         skip = len(self._task.development)
         for trial_id in self._columns:
             if trial_id not in predictions:
@@ -225,18 +225,22 @@ class Examples:
             for index, where in zip(self._cases, self._slices, strict=True):
                 plane = predictions[trial_id][skip + index][where]
                 planes.append(plane if plane.ndim == 2 else plane.argmax(-1))
-            self._write(f".{trial_id}", {"plane": np.stack(planes).astype(np.uint8)})
+            self._write(
+                f"parts/{trial_id}", {"plane": np.stack(planes).astype(np.uint8)}
+            )
 
     def finish(self) -> None:
         """Joins the kept predictions into the task's file."""
         found = {
             trial_id: title
             for trial_id, title in self._columns.items()
-            if self._path(f".{trial_id}").exists()
+            if self._path(f"parts/{trial_id}").exists()
         }
         if not found:
             return
-        planes = [np.load(self._path(f".{trial_id}"))["plane"] for trial_id in found]
+        planes = [
+            np.load(self._path(f"parts/{trial_id}"))["plane"] for trial_id in found
+        ]
         cases = [self._task.test[index] for index in self._cases]
         rows = list(zip(cases, self._slices, strict=True))
         self._write(
@@ -250,17 +254,17 @@ class Examples:
                 "spacing": np.array(cases[0].spacing[1:]),
             },
         )
-        for trial_id in found:
-            self._path(f".{trial_id}").unlink()
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.npz"
 
     def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".writing-{name}.npz"
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / "parts" / ".writing.npz"
+        temporary.parent.mkdir(exist_ok=True)
         np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
-        temporary.replace(self._path(name))
+        temporary.replace(path)
 
 
 def _columns(trials: list[spec.Trial]) -> dict[str, str]:
