@@ -1,0 +1,141 @@
+import json
+
+import numpy as np
+import pytest
+
+from slicebench.errors import InputError
+from slicebench.runner import Options, preview, status_text
+from slicebench.runner.plans import choose_plan
+from slicebench.runner.record import Examples, describe, write_experiment
+from slicebench.runner.session import batches_of
+from tests.runner import small
+
+
+def content(experiment="sweep", context="one", fold=0):
+    return {
+        "experiment": experiment,
+        "tasks": [{"name": "heart", "fold": fold, "context": context}],
+    }
+
+
+@pytest.fixture
+def path(tmp_path):
+    target = tmp_path / "experiment.json"
+    write_experiment(target, content())
+    return target
+
+
+def test_the_same_experiment_may_be_written_again(path):
+    write_experiment(path, content() | {"num_seeds": 9})
+    assert json.loads(path.read_text())["num_seeds"] == 9
+
+
+def test_a_task_or_fold_may_be_added(path):
+    write_experiment(path, content(fold=1, context="other"))
+    assert json.loads(path.read_text())["tasks"][0]["fold"] == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (content(experiment="ceiling"), ["'sweep'", "'ceiling'", "another --workdir"]),
+        (content(context="two"), ["heart", "context one, now two", "--workdir"]),
+    ],
+)
+def test_a_folder_of_other_results_is_refused(path, other, words):
+    before = path.read_bytes()
+    with pytest.raises(InputError) as caught:
+        write_experiment(path, other)
+    for word in (str(path.parent), *words):
+        assert word in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_the_record_is_plain_json_and_complete():
+    study = small.study()
+    options = Options(
+        experiment="budget_sweep", workdir=small.NOWHERE, smoke=True, command="typed"
+    )
+    plans = {name: choose_plan(p) for name, p in study.programs.items()}
+    record = json.loads(json.dumps(describe(study, options, plans)))
+    assert record["experiment"] == "budget_sweep"
+    assert record["command"] == "typed"
+    assert record["num_trials"] == len(study.trials) == 5
+    assert record["axes"]["phantom_organ"]["slices_per_volume"] == [1, 2]
+    assert record["versions"]["jax"]
+    assert record["programs"][0]["parameters"] > 0
+    (task,) = record["tasks"]
+    assert task["synthetic"]
+    assert task["expected"]
+    split = task["split"]
+    assert [len(split[side]) for side in ("development", "pool", "test")] == [3, 14, 4]
+    assert set(split["pool"]).isdisjoint(split["test"])
+
+
+def test_a_preview_tells_trials_programs_memory_and_time(tmp_path):
+    options = Options(experiment="budget_sweep", workdir=tmp_path / "w", smoke=True)
+    text = preview(small.study(), options)
+    for words in (
+        "5 trials in 3 cells",
+        "2 seeds a cell",
+        "3 development, 14 pool, 4 test cases",
+        f"program {small.program().name}: 2d, width 4, depth 2, grid 32x32",
+        "GB",
+        "estimated time:",
+        "contrast: fewer slices of more volumes",
+        "dropped: ",
+    ):
+        assert words in text
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_status_of_a_folder_that_does_not_exist(tmp_path):
+    options = Options(experiment="budget_sweep", workdir=tmp_path / "w", smoke=True)
+    text = status_text(small.study(), options)
+    assert "0 of 5 trials done, 5 to go, 0 diverged" in text
+    assert not (tmp_path / "w").exists()
+
+
+class Named:
+    def __init__(self, name):
+        self.trial_id = name
+
+    def __repr__(self):
+        return self.trial_id
+
+
+def cut(done):
+    trials = [Named(letter) for letter in "abcdefg"]
+    return [repr(batch) for batch in batches_of(trials, 3, set(done))]
+
+
+def test_a_resumed_run_has_the_batches_of_an_uninterrupted_one():
+    assert cut("") == ["[a, b, c]", "[d, e, f]", "[g]"]
+    assert cut("abc") == ["[d, e, f]", "[g]"]
+    assert cut("def") == ["[a, b, c]", "[g]"]
+    assert cut("abcdefg") == []
+
+
+def test_examples_show_the_ceiling_and_every_density(tmp_path):
+    task, trials = small.task(), list(small.study().trials)
+    cases = (*task.development, *task.test)
+    guess = {
+        trial.trial_id: [np.ones(case.label.shape, np.uint8) for case in cases]
+        for trial in trials
+    }
+    # A second object goes on where a killed run stopped.
+    first = Examples(tmp_path, task, trials)
+    half = len(trials) // 2
+    first.add({trial.trial_id: guess[trial.trial_id] for trial in trials[:half]})
+    second = Examples(tmp_path, task, trials)
+    second.add({trial.trial_id: guess[trial.trial_id] for trial in trials[half:]})
+    second.finish()
+    (path,) = (tmp_path / "examples").iterdir()
+    with np.load(path, allow_pickle=False) as file:
+        titles = file["column_titles"].tolist()
+        assert sorted(titles) == ["2 x 2", "4 x 1", "all slices"]
+        assert file["predictions"].shape == (3, 3, 32, 32)
+        assert file["predictions"].min() == 1
+        assert file["truth"].shape == file["image"].shape == (3, 32, 32)
+        assert file["truth"].any((1, 2)).sum() >= 2
+    second.finish()
