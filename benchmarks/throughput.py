@@ -51,6 +51,11 @@ _BUSY = 0.3
 
 _QUICK = flags.DEFINE_bool("quick", False, "leave out ways known not to be the best")
 _JSON = flags.DEFINE_string("json", None, "file for the rows as JSON")
+flags.register_validator(
+    _JSON,
+    lambda value: not value or Path(value).parent.is_dir(),
+    message="must be a file in a folder that exists",
+)
 _ROUNDS = flags.DEFINE_integer(
     "rounds", None, "rounds of each way (default 7, quick 4)", lower_bound=1
 )

@@ -60,7 +60,11 @@ def ours():
         return UNet2D(SMALL.network, 1, SMALL.classes, rngs=nnx.Rngs(params=0))
 
     graph, shapes = nnx.split(nnx.eval_shape(build))
-    draw = lambda leaf: 0.3 * rng.standard_normal(leaf.shape, np.float32)  # noqa: E731
+
+    def draw(leaf):
+        noise = 0.3 * rng.standard_normal(leaf.shape, np.float32)
+        return noise + np.float32(leaf.ndim == 1)
+
     return nnx.merge(graph, jax.tree.map(draw, shapes))
 
 
