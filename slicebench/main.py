@@ -31,14 +31,16 @@ flags.DEFINE_integer("ceiling_seeds", None, "Seeds of the network on all labels.
 flags.DEFINE_list("target_labels", None, "Classes to segment; + merges labels.")
 flags.DEFINE_integer("slice_axis", None, "Array axis that runs over slices.")
 flags.DEFINE_string("splits_file", None, "Your own splits_final.json.")
-flags.DEFINE_integer("split_seed", 0, "Seed of the split.")
+flags.DEFINE_integer("split_seed", 0, "Seed of the split.", lower_bound=0)
 flags.DEFINE_integer("max_size", 96, "Largest height and width of the grid.")
 flags.DEFINE_bool("smoke", False, "The same path, tiny.")
 flags.DEFINE_bool("dry_run", False, "Print what would be done, and stop.")
 flags.DEFINE_bool("status", False, "Print how far the work folder is, and stop.")
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
 flags.DEFINE_enum("plan", "fixed", ["fixed"], "How trials are laid over devices.")
-flags.DEFINE_float("checkpoint_seconds", 60.0, "Time between checkpoints.")
+flags.DEFINE_float(
+    "checkpoint_seconds", 60.0, "Time between checkpoints.", lower_bound=0
+)
 
 
 def read_options() -> runner.Options:
@@ -130,8 +132,16 @@ def parse_flags(arguments: list[str]) -> list[str]:
     try:
         return FLAGS(arguments)
     except flags.Error as error:
-        sys.stderr.write(f"slicebench: {' '.join(str(error).split())}\n")
+        message = " ".join(str(error).split())
+        if isinstance(error, flags.UnrecognizedFlagError):
+            message = f"{message}; allowed: {', '.join(_flag_names())}"
+        sys.stderr.write(f"slicebench: {message}\n")
         sys.exit(2)
+
+
+def _flag_names() -> list[str]:
+    module = str(FLAGS.find_module_defining_flag("experiment"))
+    return sorted(f"--{flag.name}" for flag in FLAGS.flags_by_module_dict()[module])
 
 
 def main(arguments: list[str]) -> None:
