@@ -67,8 +67,9 @@ def make_cells(
             cells.append(Cell(factors=fitting, seeds=experiment.num_seeds))
         else:
             left.append(LeftOut(cell={"task": info.name, **factors}, reason=reason))
-    # Where nothing fits, any value explains why.
-    _check_reachable(cells, left, info, given if cells else AXES_THAT_FIT)
+    # Where nothing fits, any value explains why, a given one best.
+    explaining = given if cells else (*given, *AXES_THAT_FIT)
+    _check_reachable(cells, left, info, explaining)
     ceilings = [
         Cell(factors=_ceiling(dims, info, total_slices), seeds=experiment.ceiling_seeds)
         for dims in experiment.dims
