@@ -42,7 +42,12 @@ def load_experiment(name: str, *, smoke: bool) -> spec.Experiment:
         raise InputError(
             f"--experiment={name}: defines no get_experiment(*, smoke=False)"
         )
-    experiment = make(smoke=smoke)
+    try:
+        experiment = make(smoke=smoke)
+    except TypeError as error:
+        raise InputError(
+            f"--experiment={name}: get_experiment(*, smoke=False) fails ({error})"
+        ) from error
     if not isinstance(experiment, spec.Experiment):
         raise InputError(
             f"--experiment={name}: get_experiment returned "
@@ -69,8 +74,10 @@ def _open_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(found)
     try:
         found.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise InputError(f"--experiment={path}: cannot be run ({error})") from error
+    except Exception as error:
+        # Whatever a user's own file raises is about that file.
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"--experiment={path}: cannot be run ({reason})") from error
     return module
 
 
