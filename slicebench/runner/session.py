@@ -47,10 +47,17 @@ def _only_one(workdir: Path) -> Iterator[None]:
     """Holds the work folder; the lock goes with the process, however it ends.
 
     Raises:
-      InputError: Another process runs in the folder.
+      InputError: The folder cannot be written, or another process runs there.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / ".lock").open("w") as file:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise InputError(
+            f"--workdir={workdir}: cannot be written ({error.strerror}); give a folder "
+            "that can be made or written"
+        ) from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
