@@ -9,6 +9,9 @@ import pathlib
 import subprocess
 import sys
 
+# Defines flags of its own: were it first imported inside a saved state, its
+# flags would be forgotten with that state.
+import array_record.python.array_record_data_source  # noqa: F401
 from absl.testing import flagsaver
 
 from slicebench import main

@@ -130,7 +130,7 @@ def test_examples_show_the_ceiling_and_every_density(tmp_path):
     second = Examples(tmp_path, task, trials)
     second.add({trial.trial_id: guess[trial.trial_id] for trial in trials[half:]})
     second.finish()
-    (path,) = (tmp_path / "examples").iterdir()
+    (path,) = (tmp_path / "examples").glob("*.npz")
     with np.load(path, allow_pickle=False) as file:
         titles = file["column_titles"].tolist()
         assert sorted(titles) == ["2 x 2", "4 x 1", "all slices"]
