@@ -73,7 +73,7 @@ class Group:
         context = multiprocessing.get_context("spawn")
         # Kept here, because a barrier that nobody holds is gone before the
         # processes have read it.
-        self._barrier = context.Barrier(processes)
+        self._barrier = context.Barrier(processes, timeout=_PATIENCE)
         self._lost = ""
         self._links: list[Connection] = []
         self._processes: list[Any] = []
