@@ -214,7 +214,7 @@ def by_surface_distance(package: Any) -> Way:
 
 def by_monai(package: Any) -> Way:
     """Scores by MONAI: surface Dice with subvoxels; HD95 of boundary voxels."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
 

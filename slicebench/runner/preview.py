@@ -15,8 +15,8 @@ from slicebench.runner.plans import (
 from slicebench.runner.study import Study
 from slicebench.statistics import FIXED_MARGINS, Components, power, seeds_needed
 
-ASSUMED = Components(sd_seed=0.02, sd_case=0.02, sd_residual=0.03)
-ASSUMED_SOURCE = "measured on the hippocampus, docs/results"
+ASSUMED = Components(sd_seed=0.013, sd_case=0.006, sd_residual=0.03)
+ASSUMED_SOURCE = "hippocampus, 48 slices, docs/results"
 GOOD_POWER = 0.8
 
 
