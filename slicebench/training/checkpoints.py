@@ -24,6 +24,19 @@ def _flat(state: Any) -> dict[str, Any]:
     return {f"leaf_{index:04d}": leaf for index, leaf in enumerate(leaves)}
 
 
+def _check_shapes(metadata: Any, target: dict[str, Any]) -> None:
+    """Finds a checkpoint of another plan before its arrays are opened.
+
+    Raises:
+      ValueError: The checkpoint describes nothing or arrays of other shapes.
+    """
+    if metadata.item_metadata is None:
+        raise ValueError("its description is missing or damaged")
+    kept = {name: leaf.shape for name, leaf in metadata.item_metadata.tree.items()}
+    if kept != {name: leaf.shape for name, leaf in target.items()}:
+        raise ValueError("it holds another network, or another number of trials")
+
+
 class BatchCheckpoints:
     """Checkpoints of one batch of trials; at most the newest two are kept.
 
@@ -53,6 +66,7 @@ class BatchCheckpoints:
             path = self.folder / str(step)
             try:
                 with ocp.StandardCheckpointer() as reader:
+                    _check_shapes(reader.metadata(path), _flat(target))
                     flat = reader.restore(path, _flat(target))
             except (ValueError, OSError, KeyError, TypeError) as error:
                 _log.warning(
