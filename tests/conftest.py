@@ -15,6 +15,14 @@ def pytest_configure():
         jax.config.update("jax_num_cpu_devices", DEVICES)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests of a file share compiled programs: a file stays with one worker."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def session_folders(tmp_path_factory):
     """Every worker has folders of its own: the compilation cache has no lock.

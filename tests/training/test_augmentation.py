@@ -96,7 +96,7 @@ def test_half_a_pixel_is_the_mean_of_two():
 
 @pytest.mark.parametrize(
     "strengths",
-    [{"shift": 0.2}, {"scale": 0.3}, {"rotation": 30}, {"flip": True}, {"shift": 0.9}],
+    [{"shift": 0.2, "scale": 0.3, "rotation": 30, "flip": True}, {"shift": 0.9}],
 )
 def test_label_and_image_move_together(strengths):
     bank = ramp_bank()

@@ -8,6 +8,7 @@ from slicebench.training.arrays import make_bank, slice_classes, trial_arrays
 from slicebench.training.sampling import draw_slices
 
 SLICES = 40
+CLASSES = 3
 BATCH = 9
 DRAWS = 800
 
@@ -16,7 +17,7 @@ def table(annotated, *classes, seed=0):
     """A sampling table from lists of annotated slices and of each class's."""
     mask = np.zeros(SLICES, bool)
     mask[annotated] = True
-    holds = np.zeros((SLICES, len(classes)), bool)
+    holds = np.zeros((SLICES, CLASSES), bool)
     for column, members in enumerate(classes):
         holds[members, column] = True
     return trial_arrays(mask, holds, seed)
