@@ -49,19 +49,36 @@ from benchmarks._throughput_workers import Group, Ready, WayError
 _BUSY = 0.3
 """Load average at the start, per core, from which a warning is printed."""
 
-_QUICK = flags.DEFINE_bool("quick", False, "leave out ways known not to be the best")
-_JSON = flags.DEFINE_string("json", None, "file for the rows as JSON")
+# Flags of its own: other programs of the suite define the same names.
+_FLAGS = flags.FlagValues()
+_QUICK = flags.DEFINE_bool(
+    "quick", False, "leave out ways known not to be the best", flag_values=_FLAGS
+)
+_JSON = flags.DEFINE_string(
+    "json", None, "file for the rows as JSON", flag_values=_FLAGS
+)
 flags.register_validator(
     _JSON,
     lambda value: not value or Path(value).parent.is_dir(),
     message="must be a file in a folder that exists",
+    flag_values=_FLAGS,
 )
 _ROUNDS = flags.DEFINE_integer(
-    "rounds", None, "rounds of each way (default 7, quick 4)", lower_bound=1
+    "rounds",
+    None,
+    "rounds of each way (default 7, quick 4)",
+    lower_bound=1,
+    flag_values=_FLAGS,
 )
-_STEPS = flags.DEFINE_integer("steps", 10, "steps of a round", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+    "steps", 10, "steps of a round", lower_bound=1, flag_values=_FLAGS
+)
 _CASES = flags.DEFINE_multi_enum(
-    "case", list(CASES), list(CASES), "case to time; repeat for several"
+    "case",
+    list(CASES),
+    list(CASES),
+    "case to time; repeat for several",
+    flag_values=_FLAGS,
 )
 
 
@@ -225,5 +242,9 @@ def verdict(outcomes: Sequence[Outcome], *, quick: bool) -> str | int:
     return 0
 
 
+def _parse(argv: Sequence[str]) -> list[str]:
+    return flags.FLAGS(_FLAGS(list(argv), known_only=True))
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse)

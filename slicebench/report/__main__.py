@@ -13,8 +13,13 @@ from slicebench.errors import InputError
 from slicebench.report import verdict_lines, write_report
 from slicebench.results import read_json
 
+# Flags of its own: other programs of the suite define the same names.
+FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Work folder of a run: holds experiment.json and results."
+    "workdir",
+    None,
+    "Work folder of a run: holds experiment.json and results.",
+    flag_values=FLAGS,
 )
 
 
@@ -42,7 +47,7 @@ def run() -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(list(argv))
+        return flags.FLAGS(FLAGS(list(argv), known_only=True))
     except flags.Error as error:
         raise InputError(str(error)) from error
 

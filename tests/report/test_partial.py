@@ -99,7 +99,8 @@ def test_bad_flags_give_one_line_and_status_2(flags, said, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         __main__.run()
     absl.flags.FLAGS.unparse_flags()
-    absl.flags.FLAGS["workdir"].value = None
+    __main__.FLAGS.unparse_flags()
+    __main__.FLAGS["workdir"].value = None
     assert ended.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""

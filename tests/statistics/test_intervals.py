@@ -106,7 +106,7 @@ def test_folds_are_combined_by_cases():
     )
     assert min(part.df for part in parts) <= whole.df
     assert whole.df <= sum(part.df for part in parts)
-    assert (whole.num_seeds, whole.num_cases) == (4, 40)
+    assert (whole.num_seeds, whole.num_cases) == (8, 40)
     # The ends of the widest claim: no fold has any spread.
     assert estimate_mean([np.ones((2, 2)), np.ones((2, 2))]).variance == 0
 
