@@ -157,10 +157,24 @@ def notes(contrast: Row) -> list[str]:
         found.append(f"margin {_style.decimals(str(contrast['metric']), margin)}")
     saved = (contrast.get("slices_saved") or {}).get("estimate")
     if saved is not None:
-        more = "more" if saved >= 0 else "fewer"
-        found.append(f"like {100 * abs(saved):.0f} % {more} slices")
+        found.append(_like(saved))
     if contrast.get("reason") and contrast["estimate"] is not None:
         found.append(str(contrast["reason"]))
     if contrast["estimate"] is not None and contrast["num_seeds"] < FEW_SEEDS:
         found.append(f"few seeds: {contrast['num_seeds']}")
     return found
+
+
+_MOST_TIMES = 3.0
+
+
+def _like(saved: float) -> str:
+    """Says what a difference is worth in budget; far ones are not spelled out.
+
+    >>> _like(0.25), _like(-0.1), _like(400.0)
+    ('like 25 % more slices', 'like 10 % fewer slices', 'like over 4 times the slices')
+    """
+    if saved > _MOST_TIMES:
+        return f"like over {_MOST_TIMES + 1:.0f} times the slices"
+    more = "more" if saved >= 0 else "fewer"
+    return f"like {100 * abs(saved):.0f} % {more} slices"
