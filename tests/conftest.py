@@ -1,7 +1,11 @@
-"""Two CPU devices, compiled programs kept for the session, no user folder touched."""
+"""Two CPU devices, quick compilation, no user folder touched.
+
+Compiling tiny programs with every optimisation takes longer than all else in
+the suite, so only the tests that compare trained-together with trained-alone
+and the slow ones do it; the others leave most optimisations out.
+"""
 
 import contextlib
-import os
 
 import jax
 import pytest
@@ -34,6 +38,7 @@ def session_folders(tmp_path_factory):
     settings = {
         "jax_compilation_cache_dir": str(compiled),
         "jax_persistent_cache_min_compile_time_secs": 0.3,
+        "jax_disable_most_optimizations": True,
     }
     before = {name: jax.config.values[name] for name in settings}
     with pytest.MonkeyPatch.context() as patch:
@@ -46,8 +51,15 @@ def session_folders(tmp_path_factory):
         jax.config.update(name, value)
 
 
+@pytest.fixture(scope="module")
+def shipped_compilation():
+    """Programs of a module are compiled as a user's are."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.fixture
 def two_devices():
     if jax.local_device_count() < DEVICES:
         pytest.skip("jax was started with one device before the tests")
-    assert os.environ["SLICEBENCH_CACHE"]

@@ -119,6 +119,7 @@ def progress(workdir, steps):
 def test_killed_at_three_random_moments(tmp_path, monkeypatch, seed):
     """Without kept programs: every start compiles, as on a user's machine."""
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS")
     steps, rng = 60, random.Random(seed)
     experiment = write_experiment(tmp_path, steps)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
