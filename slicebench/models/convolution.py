@@ -18,7 +18,10 @@ from jaxtyping import Array, Float
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 Images = Float[Array, "batch height width channel"]
-Kernel = Float[Array, "rows columns channel features"]
+Outputs = Float[Array, "batch height width features"]
+Kernel = Float[Array, "size size channel features"]
+AnyKernel = Float[Array, "rows columns channel any_features"]
+Strided = Float[Array, "batch height steps any_features"]
 
 
 def column_fold(width: int, features: int) -> int:
@@ -33,7 +36,7 @@ def column_fold(width: int, features: int) -> int:
     return 1
 
 
-def _plain(images: Images, kernel: Kernel, stride: int = 1) -> Images:
+def _plain(images: Images, kernel: AnyKernel, stride: int = 1) -> Strided:
     reach = kernel.shape[0] // 2
     ahead = kernel.shape[1] - reach - stride
     return lax.conv_general_dilated(
@@ -45,7 +48,7 @@ def _plain(images: Images, kernel: Kernel, stride: int = 1) -> Images:
     )
 
 
-def fold_kernel(kernel: Kernel, fold: int) -> Kernel:
+def fold_kernel(kernel: Kernel, fold: int) -> AnyKernel:
     """Returns the kernel that computes `fold` neighbouring columns at once.
 
     Column j of the output uses the usual kernel shifted by j, so the result
@@ -58,7 +61,7 @@ def fold_kernel(kernel: Kernel, fold: int) -> Kernel:
     return jnp.concatenate(shifted, axis=3)
 
 
-def _forward(images: Images, kernel: Kernel) -> Images:
+def _forward(images: Images, kernel: Kernel) -> Outputs:
     batch, height, width, _ = images.shape
     features = kernel.shape[3]
     fold = column_fold(width, features) if kernel.shape[0] > 1 else 1
@@ -68,7 +71,7 @@ def _forward(images: Images, kernel: Kernel) -> Images:
     return folded.reshape(batch, height, width, features)
 
 
-def _kernel_gradient(images: Images, slopes: Images, size: int) -> Kernel:
+def _kernel_gradient(images: Images, slopes: Outputs, size: int) -> Kernel:
     batch, height, width, features = slopes.shape
     fold = column_fold(width, features) if size > 1 else 1
     shape = (size, size + fold - 1, images.shape[3], fold * features)
@@ -83,7 +86,7 @@ def _kernel_gradient(images: Images, slopes: Images, size: int) -> Kernel:
     )
 
 
-def _image_gradient(slopes: Images, kernel: Kernel) -> Images:
+def _image_gradient(slopes: Outputs, kernel: Kernel) -> Images:
     mirrored = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     return _forward(slopes, mirrored)
 
@@ -120,7 +123,7 @@ def _kernel_gradient_trials(size: int) -> Callable[..., Array]:
 
 
 @jax.custom_vjp
-def convolve(images: Images, kernel: Kernel) -> Images:
+def convolve(images: Images, kernel: Kernel) -> Outputs:
     """Convolves with zero padding and stride 1; vmap it over trials.
 
     Args:
@@ -135,12 +138,12 @@ def convolve(images: Images, kernel: Kernel) -> Images:
 
 def _convolve_forward(
     images: Images, kernel: Kernel
-) -> tuple[Images, tuple[Images, Kernel]]:
+) -> tuple[Outputs, tuple[Images, Kernel]]:
     return _forward_trials(images, kernel), (images, kernel)
 
 
 def _convolve_backward(
-    saved: tuple[Images, Kernel], slopes: Images
+    saved: tuple[Images, Kernel], slopes: Outputs
 ) -> tuple[Images, Kernel]:
     images, kernel = saved
     return (

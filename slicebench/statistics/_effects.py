@@ -196,7 +196,7 @@ def slope_weights(trials: pd.DataFrame, where: Mapping[str, Any]) -> dict[Cell, 
 
 def effect_matrices(
     scores: Scores, weights: Mapping[Cell, float]
-) -> list[Float[np.ndarray, "seed case"]]:
+) -> list[Float[np.ndarray, "_seed _case"]]:
     """Returns the weighted sum of cells by seed and case, one matrix a fold.
 
     Only seeds that every cell has are kept. See `mean_over_classes` for how
@@ -213,7 +213,7 @@ def effect_matrices(
     common = set.intersection(*(set(rows) for rows in positions.values()))
     if not common:
         raise NotComparableError("the cells share no seed")
-    matrices: list[Float[np.ndarray, "seed case"]] = []
+    matrices: list[Float[np.ndarray, "_seed _case"]] = []
     for fold in sorted({seed[0] for seed in common}):
         seeds = sorted(seed for seed in common if seed[0] == fold)
         total = np.zeros((len(seeds), *scores.values.shape[1:]))
@@ -247,7 +247,7 @@ def _positions(
 def mean_over_classes(
     values: Float[np.ndarray, "seed case class"],
     present: Bool[np.ndarray, "case class"],
-) -> Float[np.ndarray, "seed case"]:
+) -> Float[np.ndarray, "seed present_case"]:
     """Turns class scores into one value a seed and case.
 
     The estimate is the mean over classes of each class's mean over the cases

@@ -34,7 +34,7 @@ _NEEDED = (*_FIELDS, "primary", "kind", "where")
 class _Finding:
     """Matrices of one contrast, or why there are none."""
 
-    folds: Sequence[Float[np.ndarray, "seed case"]] = ()
+    folds: Sequence[Float[np.ndarray, "_seed _case"]] = ()
     num_cells: int = 0
     reason: str | None = None
 

@@ -78,7 +78,7 @@ class Components:
     sd_residual: float
 
 
-def estimate_mean(folds: Sequence[Float[np.ndarray, "seed case"]]) -> Estimate:
+def estimate_mean(folds: Sequence[Float[np.ndarray, "_seed _case"]]) -> Estimate:
     """Estimates the mean over cases of matrices that are nested in folds.
 
     Folds hold different cases and are independent: the mean is weighted by
@@ -190,7 +190,7 @@ def variance_components(matrix: Float[np.ndarray, "seed case"]) -> Components:
 
 
 def bootstrap_interval(
-    folds: Sequence[Float[np.ndarray, "seed case"]],
+    folds: Sequence[Float[np.ndarray, "_seed _case"]],
     *,
     level: float,
     resamples: int,

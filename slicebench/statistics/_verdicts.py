@@ -1,6 +1,7 @@
 """From p values to verdicts: Holm's adjustment and the rule of the study."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -62,11 +63,11 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
     return [None if value is None else float(new) for value, new in pairs]
 
 
-def decide(adjusted: Mapping[str, float | None]) -> str:
+def decide(adjusted: Mapping[str, Any]) -> str:
     """Returns the verdict of a primary contrast, the first that holds.
 
     Args:
-      adjusted: The four p values after Holm's adjustment.
+      adjusted: Holds the four p values after Holm's adjustment, by name.
     """
     rules = (
         ("superior", "p_superior", ONE_SIDED),
