@@ -90,6 +90,7 @@ def override(experiment: spec.Experiment, given: Overrides) -> spec.Experiment:
     }
     if given.steps is not None:
         changes["training"] = _with_steps(experiment, given.steps)
+    _check_names(experiment, changes)
     changed = dataclasses.replace(experiment, **changes)
     _check(changed)
     return changed
@@ -115,7 +116,8 @@ def resolve(value: Any, info: spec.TaskInfo) -> Any:
     return value(info) if callable(value) else value
 
 
-def _check(experiment: spec.Experiment) -> None:
+def _check_names(experiment: spec.Experiment, changes: dict[str, Any]) -> None:
+    """Refuses names that stand in no registry, a flag's or the experiment's own."""
     registries: dict[str, Iterable[str]] = {
         "tasks": PHANTOMS,
         "strategies": STRATEGIES,
@@ -126,12 +128,16 @@ def _check(experiment: spec.Experiment) -> None:
         "dims": DIMS,
     }
     for axis, allowed in registries.items():
-        unknown = [name for name in getattr(experiment, axis) if name not in allowed]
+        names = changes.get(axis, getattr(experiment, axis))
+        unknown = [name for name in names if name not in allowed]
         if unknown:
             raise InputError(
                 f"--{axis}: no such value {unknown[0]!r}; "
                 f"allowed: {', '.join(sorted(allowed))}"
             )
+
+
+def _check(experiment: spec.Experiment) -> None:
     for contrast in experiment.contrasts:
         _check_contrast(contrast)
     if experiment.num_seeds < 1:
