@@ -10,6 +10,9 @@ import contextlib
 import jax
 import pytest
 
+# Found under this name by the option --jaxtyping-packages.
+import tests.typecheck  # noqa: F401
+
 DEVICES = 2
 
 

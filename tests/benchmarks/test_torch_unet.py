@@ -145,7 +145,8 @@ def test_one_training_step_gives_equal_gradients_and_weights(ours):
     graph, params = nnx.split(ours)
 
     def loss_of(params):
-        return segmentation_loss(nnx.merge(graph, params)(jnp.asarray(images)), labels)
+        scores = nnx.merge(graph, params)(jnp.asarray(images))
+        return segmentation_loss(scores, jnp.asarray(labels))
 
     training = SMALL.program.training
     optimizer = optax.adamw(training.learning_rate, weight_decay=training.weight_decay)

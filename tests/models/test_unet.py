@@ -46,7 +46,7 @@ def predict(tiny):
 
 
 def draw(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def test_parameters_of_the_reference_network():
@@ -114,10 +114,10 @@ def reference_double(images):
 
 def test_normalise_equals_numpy():
     images = 3 + 2 * draw(2, 4, 6, 3)
-    scale, shift = np.float32([0.5, 1, -2]), np.float32([0, 1, -0.5])
+    scale, shift = jnp.array([0.5, 1, -2]), jnp.array([0, 1, -0.5])
     np.testing.assert_allclose(
         normalise(images, scale, shift),
-        reference_normalise(images, scale, shift),
+        reference_normalise(np.asarray(images), np.asarray(scale), np.asarray(shift)),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -126,7 +126,7 @@ def test_normalise_equals_numpy():
 @pytest.mark.parametrize(("factor", "offset"), [(7.0, 0.0), (1.0, 100.0), (50.0, -9.0)])
 def test_normalise_ignores_scale_and_offset_of_its_input(factor, offset):
     images = 10 * draw(2, 8, 8, 3)
-    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    ones, zeros = jnp.ones(3), jnp.zeros(3)
     np.testing.assert_allclose(
         normalise(factor * images + offset, ones, zeros),
         normalise(images, ones, zeros),
@@ -135,8 +135,8 @@ def test_normalise_ignores_scale_and_offset_of_its_input(factor, offset):
 
 
 def test_normalise_of_a_constant_image_is_its_shift():
-    images = np.full((1, 4, 4, 2), 5, np.float32)
-    outputs = normalise(images, np.ones(2, np.float32), np.float32([2, -1]))
+    images = jnp.full((1, 4, 4, 2), 5.0)
+    outputs = normalise(images, jnp.ones(2), jnp.array([2.0, -1]))
     np.testing.assert_allclose(outputs[0, 0, 0], [2, -0.01], rtol=1e-6)
 
 
@@ -156,7 +156,7 @@ def reference_block(block, images):
 
 def test_network_equals_a_slow_numpy_one(tiny, predict):
     images = draw(2, 8, 8, 2)
-    full = images
+    full = np.asarray(images)
     for block in tiny.encoder[0]:
         full = reference_block(block, full)
     low = reference_halve(full)
@@ -172,8 +172,7 @@ def test_network_equals_a_slow_numpy_one(tiny, predict):
 
 def test_slices_of_a_batch_do_not_touch_each_other(predict):
     images = draw(2, 8, 8, 2)
-    others = images.copy()
-    others[1] = draw(8, 8, 2, seed=5)
+    others = images.at[1].set(draw(8, 8, 2, seed=5))
     before, after = predict(images), predict(others)
     np.testing.assert_array_equal(before[0], after[0])
     assert not np.array_equal(before[1], after[1])

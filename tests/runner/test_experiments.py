@@ -175,7 +175,10 @@ def test_values_that_do_not_exist_are_refused(given, words):
     ],
 )
 def test_misspelt_contrasts_are_refused(changes, word):
-    contrast = spec.Contrast(**{"name": "few", "family": "one"} | changes)
+    contrast = spec.Contrast(name="few", family="one")
+    for name, value in changes.items():
+        # As in a file that no type checker has seen.
+        object.__setattr__(contrast, name, value)
     experiment = spec.Experiment(**{**vars(base()), "contrasts": (contrast,)})
     with pytest.raises(InputError, match=word):
         override(experiment, Overrides())

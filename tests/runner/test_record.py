@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -96,24 +97,19 @@ def test_the_status_of_a_folder_that_does_not_exist(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
-class Named:
-    def __init__(self, name):
-        self.trial_id = name
-
-    def __repr__(self):
-        return self.trial_id
-
-
-def cut(done):
-    trials = [Named(letter) for letter in "abcdefg"]
-    return [repr(batch) for batch in batches_of(trials, 3, set(done))]
+def cut(*done):
+    """Training seeds of the batches of seven trials, some of them done."""
+    first = small.study().trials[0]
+    trials = [dataclasses.replace(first, training_seed=seed) for seed in range(7)]
+    batches = batches_of(trials, 3, {trials[seed].trial_id for seed in done})
+    return [[trial.training_seed for trial in batch] for batch in batches]
 
 
 def test_a_resumed_run_has_the_batches_of_an_uninterrupted_one():
-    assert cut("") == ["[a, b, c]", "[d, e, f]", "[g]"]
-    assert cut("abc") == ["[d, e, f]", "[g]"]
-    assert cut("def") == ["[a, b, c]", "[g]"]
-    assert cut("abcdefg") == []
+    assert cut() == [[0, 1, 2], [3, 4, 5], [6]]
+    assert cut(0, 1, 2) == [[3, 4, 5], [6]]
+    assert cut(3, 4, 5) == [[0, 1, 2], [6]]
+    assert cut(*range(7)) == []
 
 
 def test_examples_show_the_ceiling_and_every_density(tmp_path):

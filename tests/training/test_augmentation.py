@@ -78,7 +78,9 @@ def test_a_shift_by_whole_pixels_repeats_the_edge(monkeypatch, down, across):
 
     monkeypatch.setattr(sampling, "_coordinates", moved)
     bank = drawn_bank()
-    images, labels = draw_batch(bank, jnp.array([2]), jax.random.key(0), STILL)
+    images, labels = draw_batch(
+        Bank(*map(jnp.asarray, bank)), jnp.array([2]), jax.random.key(0), STILL
+    )
     rows = np.clip(np.arange(HEIGHT) + down, 0, HEIGHT - 1)
     columns = np.clip(np.arange(WIDTH) + across, 0, WIDTH - 1)
     np.testing.assert_array_equal(images[0], bank.images[2][rows][:, columns])
@@ -86,8 +88,8 @@ def test_a_shift_by_whole_pixels_repeats_the_edge(monkeypatch, down, across):
 
 
 def test_half_a_pixel_is_the_mean_of_two():
-    images = drawn_bank().images
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    images = jnp.asarray(drawn_bank().images)
+    rows, columns = jnp.asarray(np.mgrid[:HEIGHT, :WIDTH], jnp.float32)
     read = sampling._bilinear(images, jnp.array([1]), rows[None] + 0.5, columns[None])
     wanted = (images[1, :-1] + images[1, 1:]) / 2
     np.testing.assert_allclose(read[0, :-1], wanted, atol=1e-6)

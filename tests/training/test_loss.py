@@ -58,7 +58,10 @@ def test_equals_numpy(seed):
 def test_dice_sums_run_over_the_whole_batch():
     logits, labels = draw()
     alone = [
-        float(segmentation_loss(logits[i : i + 1], labels[i : i + 1])) for i in range(3)
+        float(
+            segmentation_loss(*map(jnp.asarray, (logits[i : i + 1], labels[i : i + 1])))
+        )
+        for i in range(3)
     ]
     whole = float(segmentation_loss(jnp.asarray(logits), jnp.asarray(labels)))
     assert whole != pytest.approx(np.mean(alone), rel=1e-3)
@@ -69,7 +72,7 @@ def test_dice_sums_run_over_the_whole_batch():
 
 def test_foreground_classes_are_exchangeable():
     logits, labels = draw()
-    swapped = np.array([0, 3, 1, 2])
+    swapped = np.array([0, 3, 1, 2], np.uint8)
     renamed = segmentation_loss(
         jnp.asarray(logits[..., np.argsort(swapped)]), jnp.asarray(swapped[labels])
     )

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from slicebench.data.prepared import PreparedCase
 from slicebench.training.arrays import make_bank, slice_classes, trial_arrays
 from slicebench.training.sampling import draw_slices
 
@@ -101,12 +102,19 @@ def test_equal_seeds_draw_equal_places_whatever_the_slices():
 
 
 def test_bank_stacks_volumes_and_ends_in_empty_slices():
-    class Case:
-        def __init__(self, depth, value):
-            self.image = np.full((depth, 2, 2, 1), value)
-            self.label = np.full((depth, 2, 2), value)
+    def make_case(depth, value):
+        label = np.full((depth, 2, 2), value, np.uint8)
+        return PreparedCase(
+            name=f"case{value}",
+            group=f"case{value}",
+            image=label[..., None].astype(np.float32),
+            label=label,
+            native_label=label,
+            spacing=(1.0, 1.0, 1.0),
+            to_native=(np.eye(2), np.eye(2)),
+        )
 
-    bank = make_bank([Case(2, 1), Case(3, 2)], 8)
+    bank = make_bank([make_case(2, 1), make_case(3, 2)], 8)
     assert bank.images.shape == (8, 2, 2, 1)
     assert bank.images[:, 0, 0, 0].tolist() == [1, 1, 2, 2, 2, 0, 0, 0]
     assert bank.labels[:, 0, 0].tolist() == [1, 1, 2, 2, 2, 0, 0, 0]
