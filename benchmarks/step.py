@@ -17,7 +17,7 @@ import numpy as np
 from absl import app, flags
 
 from slicebench import spec
-from slicebench.models import convolution
+from slicebench.models import single
 from slicebench.runner import use_all_cores
 from slicebench.training import step as step_module
 from slicebench.training.arrays import Bank, trial_arrays
@@ -52,7 +52,7 @@ def _nothing() -> Iterator[None]:
 
 
 def _unfolded() -> Any:
-    return mock.patch.object(convolution, "column_fold", return_value=1)
+    return mock.patch.object(single, "column_fold", return_value=1)
 
 
 def _no_barrier() -> Any:

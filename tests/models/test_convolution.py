@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from slicebench.models.convolution import column_fold, convolve, fold_kernel
+from slicebench.models.convolution import convolve
+from slicebench.models.single import column_fold, fold_kernel
 
 # Width, output features, kernel size and the fold they lead to.
 SHAPES = [(8, 4, 3, 4), (8, 12, 3, 2), (6, 4, 3, 2), (5, 3, 3, 1), (8, 20, 3, 1)]
@@ -139,3 +140,44 @@ def groups_over_trials(function, size):
 def test_trials_never_become_a_grouped_convolution(size):
     assert max(groups_over_trials(plain, size)) > 1
     assert groups_over_trials(convolve, size) == [1] * (3 * TRIALS)
+
+
+def volume_operands(size, *, features=4, trials=()):
+    depth, height, width, channels = 5, 4, 8, 3
+    space = (depth, height, width)
+    return (
+        whole_numbers(0, *trials, 2, *space, channels),
+        whole_numbers(1, *trials, *size, channels, features),
+        whole_numbers(2, *trials, 2, *space, features),
+    )
+
+
+def plain_volumes(images, kernel):
+    return lax.conv_general_dilated(
+        images, kernel, (1, 1, 1), "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+    )
+
+
+@pytest.mark.parametrize("features", [4, 12, 20])
+@pytest.mark.parametrize("size", [(3, 3, 3), (1, 3, 3), (5, 3, 3), (1, 1, 1)])
+def test_volumes_alone_equal_the_plain_convolution(size, features):
+    given = volume_operands(size, features=features)
+    equal(
+        output_and_gradients(convolve, *given),
+        output_and_gradients(plain_volumes, *given),
+    )
+
+
+@pytest.mark.parametrize("size", [(3, 3, 3), (1, 3, 3)])
+def test_volumes_over_trials_equal_one_trial_at_a_time(size):
+    given = volume_operands(size, trials=(TRIALS,))
+    actual = jax.vmap(lambda *g: output_and_gradients(convolve, *g))(*given)
+    for trial in range(TRIALS):
+        wanted = output_and_gradients(plain_volumes, *(a[trial] for a in given))
+        equal([array[trial] for array in actual], wanted)
+
+
+def test_unknown_layout_is_refused():
+    images, kernel, _ = operands(8, 4, 3)
+    with pytest.raises(ValueError, match="single"):
+        convolve(images, kernel, "sideways")

@@ -1,0 +1,147 @@
+"""One trial's convolution as the processor likes it, with both gradients.
+
+Nothing here knows of trials: `slicebench.models.convolution` calls these
+functions once a trial. Two tricks make them fast on a CPU:
+
+- column folding: on narrow layers several neighbouring output columns are
+  computed as extra output channels, which keeps the vector units busy;
+- depth stacking: a 3D convolution is one 2D convolution over the channels of
+  neighbouring slices side by side, because XLA's own 3D convolution is slow.
+
+Shapes follow `NHWC` in 2D and `NDHWC` in 3D; padding is zero, stride is 1.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+Images = Float[Array, "batch *space channel"]
+Outputs = Float[Array, "batch *space features"]
+Kernel = Float[Array, "*size channel features"]
+Planes = Float[Array, "plane height width channel"]
+AnyKernel = Float[Array, "rows columns channel any_features"]
+Strided = Float[Array, "plane height steps any_features"]
+
+_PLANE = 2
+"""Spatial axes of a plane."""
+
+
+def column_fold(width: int, features: int) -> int:
+    """Returns how many output columns one kernel position computes at once.
+
+    Measured on CPU (BUILD_NOTES.md): 4 pays up to 8 output channels, 2 up to
+    16, 1 beyond; the grid's width must be divisible.
+    """
+    for fold, limit in ((4, 8), (2, 16)):
+        if features <= limit and width % fold == 0:
+            return fold
+    return 1
+
+
+def fold_kernel(kernel: Kernel, fold: int) -> AnyKernel:
+    """Returns the kernel that computes `fold` neighbouring columns at once.
+
+    Column j of the output uses the usual kernel shifted by j, so the result
+    has `fold` times the features and is read with stride `fold`.
+    """
+    shifted = [
+        jnp.pad(kernel, ((0, 0), (j, fold - 1 - j), (0, 0), (0, 0)))
+        for j in range(fold)
+    ]
+    return jnp.concatenate(shifted, axis=3)
+
+
+def stack_depth(images: Images, size: int) -> Planes:
+    """Lays each slice's neighbours beside it as channels.
+
+    Args:
+      images: Volumes, slices first.
+      size: Kernel size in depth; slices beyond the ends are zero.
+
+    Returns:
+      One plane a slice, channels of the slice above first.
+    """
+    depth, reach = images.shape[1], size // 2
+    padded = jnp.pad(images, ((0, 0), (reach, reach), (0, 0), (0, 0), (0, 0)))
+    shifted = [padded[:, j : j + depth] for j in range(size)]
+    stacked = jnp.concatenate(shifted, axis=-1) if size > 1 else images
+    return stacked.reshape(-1, *stacked.shape[2:])
+
+
+def stack_kernel(kernel: Kernel) -> AnyKernel:
+    """Returns the 2D kernel that reads the planes of `stack_depth`."""
+    size, rows, columns, channels, features = kernel.shape
+    moved = jnp.moveaxis(kernel, 0, 2)
+    return moved.reshape(rows, columns, size * channels, features)
+
+
+def forward(images: Images, kernel: Kernel) -> Outputs:
+    """Convolves; the result has the images' space."""
+    if kernel.ndim == _PLANE + 2:
+        return _forward_plane(images, kernel)
+    planes = stack_depth(images, kernel.shape[0])
+    outputs = _forward_plane(planes, stack_kernel(kernel))
+    return outputs.reshape(*images.shape[:-1], kernel.shape[-1])
+
+
+def image_gradient(slopes: Outputs, kernel: Kernel) -> Images:
+    """Gradient with respect to the images."""
+    axes = range(kernel.ndim - 2)
+    mirrored = jnp.swapaxes(jnp.flip(kernel, tuple(axes)), -2, -1)
+    return forward(slopes, mirrored)
+
+
+def kernel_gradient(images: Images, slopes: Outputs, size: tuple[int, ...]) -> Kernel:
+    """Gradient with respect to a kernel of the given size."""
+    if len(size) == _PLANE:
+        return _kernel_gradient_plane(images, slopes, size)
+    planes = stack_depth(images, size[0])
+    flat = slopes.reshape(-1, *slopes.shape[2:])
+    stacked = _kernel_gradient_plane(planes, flat, size[1:])
+    split = stacked.reshape(*size[1:], size[0], images.shape[-1], slopes.shape[-1])
+    return jnp.moveaxis(split, 2, 0)
+
+
+def _plain(images: Planes, kernel: AnyKernel, stride: int = 1) -> Strided:
+    reach = kernel.shape[0] // 2
+    ahead = kernel.shape[1] - reach - stride
+    return lax.conv_general_dilated(
+        images,
+        kernel,
+        window_strides=(1, stride),
+        padding=((reach, reach), (reach, ahead)),
+        dimension_numbers=_LAYOUT,
+    )
+
+
+def _forward_plane(images: Planes, kernel: AnyKernel) -> Planes:
+    batch, height, width, _ = images.shape
+    features = kernel.shape[3]
+    fold = column_fold(width, features) if kernel.shape[0] > 1 else 1
+    if fold == 1:
+        return _plain(images, kernel)
+    folded = _plain(images, fold_kernel(kernel, fold), stride=fold)
+    return folded.reshape(batch, height, width, features)
+
+
+def _kernel_gradient_plane(
+    images: Planes, slopes: Planes, size: tuple[int, ...]
+) -> AnyKernel:
+    batch, height, width, features = slopes.shape
+    rows, columns = size
+    fold = column_fold(width, features) if columns > 1 else 1
+    shape = (rows, columns + fold - 1, images.shape[3], fold * features)
+    transpose = jax.linear_transpose(
+        lambda kernel: _plain(images, kernel, stride=fold),
+        jax.ShapeDtypeStruct(shape, images.dtype),
+    )
+    (folded,) = transpose(slopes.reshape(batch, height, width // fold, -1))
+    parts = jnp.split(folded, fold, axis=3)
+    return functools.reduce(
+        jnp.add, [part[:, j : j + columns] for j, part in enumerate(parts)]
+    )
