@@ -15,10 +15,21 @@ RESULTS_SCHEMA = 1
 
 Claim = Literal["superior", "noninferior", "equivalent"]
 Dims = Literal["2d", "3d"]
+Precision = Literal["float32", "bfloat16"]
+
+
+_ADDED: Mapping[str, bool] = {"added": True}
+"""Marks a dataclass field that came after results were published.
+
+While it holds its default, which must mean "as it was before", the field is left
+out of canonical JSON: digests made before the field existed stay what they were.
+"""
 
 
 def canonical_json(value: Any) -> str:
     """Returns JSON with sorted keys and no spaces: equal values, equal bytes.
+
+    Fields marked as added later appear only where they differ from their default.
 
     >>> canonical_json({"b": 1, "a": (1, 2)})
     '{"a":[1,2],"b":1}'
@@ -30,7 +41,12 @@ def canonical_json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        return {
+            field.name: getattr(value, field.name)
+            for field in dataclasses.fields(value)
+            if not field.metadata.get("added")
+            or getattr(value, field.name) != field.default
+        }
     raise TypeError(f"{type(value).__name__} has no canonical JSON form")
 
 
@@ -108,6 +124,8 @@ class Training:
       sampling: `balanced` (a third of each batch from slices that hold a
         uniformly drawn class) or `uniform` over annotated slices.
       augmentation: Random changes to training slices.
+      patch: Largest depth, height and width of a 3D patch, in voxels of the
+        grid; of a batch of `batch` patches.
     """
 
     steps: int = 400
@@ -119,6 +137,24 @@ class Training:
     weight_decay: float = 1e-2
     sampling: Literal["balanced", "uniform"] = "balanced"
     augmentation: Augmentation = Augmentation()
+    patch: tuple[int, int, int] = dataclasses.field(
+        default=(32, 64, 64), metadata=_ADDED
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Volumetric:
+    """What a 3D program fixes beyond a 2D one.
+
+    Attributes:
+      patch: Depth, height and width of a training patch.
+      kernels: Kernel size of each resolution level.
+      pools: Pooling from each level to the next one down.
+    """
+
+    patch: tuple[int, int, int]
+    kernels: tuple[tuple[int, int, int], ...]
+    pools: tuple[tuple[int, int, int], ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,7 +169,9 @@ class Program:
       channels: Image channels.
       classes: Segmentation classes, background included.
       slices: Slices of the pool that the training arrays hold.
-      precision: Floating type of the network's arithmetic.
+      precision: Floating type of the network's arithmetic; weights, sums and
+        optimiser are float32 in either case.
+      volumetric: Patch, kernels and pooling of a 3D program; None in 2D.
     """
 
     dims: Dims
@@ -143,12 +181,32 @@ class Program:
     channels: int
     classes: int
     slices: int
-    precision: Literal["float32"] = "float32"
+    precision: Precision = "float32"
+    volumetric: Volumetric | None = dataclasses.field(default=None, metadata=_ADDED)
 
     @property
     def name(self) -> str:
         """Short digest that names the program in tables and logs."""
         return digest(self, 10)
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Spatial shape of what the network is trained on."""
+        return self.volumetric.patch if self.volumetric else self.grid
+
+    @property
+    def kernels(self) -> tuple[tuple[int, ...], ...]:
+        """Kernel size of each resolution level, full resolution first."""
+        if self.volumetric:
+            return self.volumetric.kernels
+        return ((3, 3),) * self.network.depth
+
+    @property
+    def pools(self) -> tuple[tuple[int, ...], ...]:
+        """Pooling from each resolution level to the next one down."""
+        if self.volumetric:
+            return self.volumetric.pools
+        return ((2, 2),) * (self.network.depth - 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -272,6 +330,10 @@ class TaskInfo:
       median_slices: Slices of its median volume.
       grid: Height and width of the training grid.
       synthetic: Whether the task is a phantom.
+      spacing: Distance between grid points in mm, median over the pool, slices
+        first.
+      dims: Network that is asked for; what does not depend on it (budgets,
+        densities) is asked under `2d`.
     """
 
     name: str
@@ -280,6 +342,8 @@ class TaskInfo:
     median_slices: int
     grid: tuple[int, int]
     synthetic: bool
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    dims: Dims = "2d"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -307,6 +371,7 @@ class Experiment:
       training: Schedule.
       ceiling_seeds: Seeds of the network trained on all slices of the pool.
       contrasts: Templates of the planned comparisons.
+      precision: Floating type of the networks' arithmetic.
     """
 
     name: str
@@ -325,3 +390,4 @@ class Experiment:
     training: Training | Callable[[TaskInfo], Training] = Training()
     ceiling_seeds: int = 2
     contrasts: tuple[Contrast, ...] = ()
+    precision: Precision = "float32"

@@ -5,6 +5,7 @@ the slice axis. Everything here is NumPy on the host.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -92,6 +93,14 @@ class PreparedTask:
         return self.development, self.pool, self.test
 
     @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance between grid points in mm, slices first: median of the pool."""
+        fitted: Any = self.provenance.get("preprocessing") or {}
+        native = np.median([case.spacing for case in self.pool], axis=0)
+        height, width = fitted.get("spacing") or native[1:]
+        return float(native[0]), float(height), float(width)
+
+    @property
     def info(self) -> spec.TaskInfo:
         """What an experiment may know before it plans."""
         depths = np.array([case.depth for case in self.pool])
@@ -102,6 +111,7 @@ class PreparedTask:
             median_slices=int(np.median(depths)),
             grid=self.grid,
             synthetic=self.synthetic,
+            spacing=self.spacing,
         )
 
 

@@ -1,15 +1,24 @@
-"""A plain 2D U-Net (Ronneberger et al. 2015; nnU-Net, Isensee et al. 2021)."""
+"""A plain U-Net in 2D and 3D (Ronneberger et al. 2015; nnU-Net, Isensee et al. 2021).
+
+In 3D a volume may be thinner than its patch: `valid` marks the slices that
+exist. Padded slices are zero at the input of every convolution, are left out of
+every mean and variance, and never win a maximum, so that adding padding after
+the last slice changes nothing at the slices that exist.
+"""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from slicebench import spec
 from slicebench.models.convolution import convolve
 
 _SLOPE = 0.01
 _EPSILON = 1e-5
+
+Images = Float[Array, "batch *space channel"]
+Valid = Bool[Array, "batch depth"]
 
 
 class ConvBlock(nnx.Module):
@@ -18,107 +27,174 @@ class ConvBlock(nnx.Module):
     The convolution has no bias: the normalisation's shift takes its place.
     """
 
-    def __init__(self, channels: int, features: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        size: tuple[int, ...],
+        channels: int,
+        features: int,
+        *,
+        rngs: nnx.Rngs,
+        layout: str = "single",
+    ):
         initialise = nnx.initializers.variance_scaling(
             2.0 / (1 + _SLOPE**2), "fan_in", "normal"
         )
         self.kernel = nnx.Param(
-            initialise(rngs.params(), (3, 3, channels, features), jnp.float32)
+            initialise(rngs.params(), (*size, channels, features), jnp.float32)
         )
         self.scale = nnx.Param(jnp.ones((features,)))
         self.shift = nnx.Param(jnp.zeros((features,)))
+        self.layout = layout
 
-    def __call__(
-        self, images: Float[Array, "batch height width channel"]
-    ) -> Float[Array, "batch height width features"]:
-        """Applies the block; height and width stay."""
-        outputs = convolve(images, self.kernel[...])
-        return normalise(outputs, self.scale[...], self.shift[...])
+    def __call__(self, images: Images, valid: Valid | None = None) -> Images:
+        """Applies the block; the images' space stays."""
+        kernel = self.kernel[...].astype(images.dtype)
+        outputs = convolve(images, kernel, self.layout)
+        return normalise(outputs, self.scale[...], self.shift[...], valid)
 
 
 def normalise(
-    images: Float[Array, "batch height width channel"],
+    images: Images,
     scale: Float[Array, " channel"],
     shift: Float[Array, " channel"],
-) -> Float[Array, "batch height width channel"]:
-    """Instance normalisation (Ulyanov et al. 2016) and leaky ReLU, fused."""
-    mean = images.mean((1, 2), keepdims=True)
-    variance = jnp.square(images - mean).mean((1, 2), keepdims=True)
+    valid: Valid | None = None,
+) -> Images:
+    """Instance normalisation (Ulyanov et al. 2016) and leaky ReLU, fused.
+
+    Sums are float32 whatever the images' type. Padded slices become zero.
+    """
+    wide = images.astype(jnp.float32)
+    mean = _mean(wide, valid)
+    variance = _mean(jnp.square(wide - mean), valid)
     gain = scale * jax.lax.rsqrt(variance + _EPSILON)
-    outputs = (images - mean) * gain + shift
-    return jnp.maximum(outputs, _SLOPE * outputs)
+    outputs = (wide - mean) * gain + shift
+    outputs = jnp.maximum(outputs, _SLOPE * outputs)
+    return _clear(outputs, valid, 0.0).astype(images.dtype)
 
 
-def halve(
-    images: Float[Array, "batch height width channel"],
-) -> Float[Array, "batch height/2 width/2 channel"]:
-    """Maximum over 2 x 2 blocks."""
-    batch, height, width, channels = images.shape
-    blocks = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    return blocks.max((2, 4))
+def _mean(images: Images, valid: Valid | None) -> Images:
+    """Mean over space, of the slices that exist."""
+    axes = tuple(range(1, images.ndim - 1))
+    if valid is None:
+        return images.mean(axes, keepdims=True)
+    plane = images.shape[2] * images.shape[3]
+    count = jnp.maximum(valid.sum(1) * plane, 1).astype(images.dtype)
+    total = _clear(images, valid, 0.0).sum(axes, keepdims=True)
+    return total / count[:, None, None, None, None]
 
 
-def double(
-    images: Float[Array, "batch height width channel"],
-) -> Float[Array, "batch 2*height 2*width channel"]:
-    """Repeats every pixel as a 2 x 2 block (nearest neighbour)."""
-    batch, height, width, channels = images.shape
-    blocks = jnp.broadcast_to(
-        images[:, :, None, :, None], (batch, height, 2, width, 2, channels)
-    )
-    return blocks.reshape(batch, 2 * height, 2 * width, channels)
+def _clear(images: Images, valid: Valid | None, value: float) -> Images:
+    """Puts a value in the place of padded slices."""
+    if valid is None:
+        return images
+    return jnp.where(valid[:, :, None, None, None], images, value)
 
 
-class UNet2D(nnx.Module):
+def pool(
+    images: Images, size: tuple[int, ...], valid: Valid | None = None
+) -> tuple[Images, Valid | None]:
+    """Maximum over blocks of the given size, and which slices exist after it."""
+    if valid is None:
+        return _blocks(images, size), None
+    below = _blocks(_clear(images, valid, -jnp.inf), size)
+    deep = valid.reshape(valid.shape[0], -1, size[0]).any(-1)
+    return _clear(below, deep, 0.0), deep
+
+
+def _blocks(images: Images, size: tuple[int, ...]) -> Images:
+    shape = [images.shape[0]]
+    for length, step in zip(images.shape[1:-1], size, strict=True):
+        shape += [length // step, step]
+    inner = tuple(range(2, 2 * len(size) + 1, 2))
+    return images.reshape(*shape, images.shape[-1]).max(inner)
+
+
+def upsample(images: Images, size: tuple[int, ...]) -> Images:
+    """Repeats every point as a block of the given size (nearest neighbour)."""
+    single, whole, space = [images.shape[0]], [images.shape[0]], []
+    for length, step in zip(images.shape[1:-1], size, strict=True):
+        single += [length, 1]
+        whole += [length, step]
+        space.append(length * step)
+    channels = images.shape[-1]
+    repeated = jnp.broadcast_to(images.reshape(*single, channels), (*whole, channels))
+    return repeated.reshape(images.shape[0], *space, channels)
+
+
+class UNet(nnx.Module):
     """Encoder and decoder of equal depth with skip connections.
 
     Attributes:
       encoder: Two blocks a level, from full to lowest resolution.
       decoder: Two blocks a level, from the last but one resolution up.
-      head: 1 x 1 convolution to class scores.
+      head: Pointwise convolution to class scores.
+      pools: Pooling from each level to the next one down.
+      dtype: Type of activations and of the kernels' copies in arithmetic.
+      layout: Layout of the trial axis in convolutions.
     """
 
     def __init__(
-        self, network: spec.Network, channels: int, classes: int, *, rngs: nnx.Rngs
+        self, program: spec.Program, *, rngs: nnx.Rngs, layout: str = "single"
     ):
+        network, kernels = program.network, program.kernels
+        self.pools = program.pools
+        self.dtype = jnp.dtype(program.precision)
+        self.layout = layout
         widths = [
             min(network.width * 2**level, network.max_width)
             for level in range(network.depth)
         ]
+
+        def pair(level: int, channels: int) -> nnx.List:
+            size, width = kernels[level], widths[level]
+            return nnx.List(
+                [
+                    ConvBlock(size, before, width, rngs=rngs, layout=layout)
+                    for before in (channels, width)
+                ]
+            )
+
         self.encoder = nnx.List()
-        for width in widths:
-            self.encoder.append(_pair(channels, width, rngs))
+        channels = program.channels
+        for level, width in enumerate(widths):
+            self.encoder.append(pair(level, channels))
             channels = width
         self.decoder = nnx.List()
-        for width in reversed(widths[:-1]):
-            self.decoder.append(_pair(channels + width, width, rngs))
-            channels = width
+        for level in reversed(range(network.depth - 1)):
+            self.decoder.append(pair(level, channels + widths[level]))
+            channels = widths[level]
         initialise = nnx.initializers.lecun_normal()
-        self.head = nnx.Param(initialise(rngs.params(), (1, 1, channels, classes)))
-        self.head_bias = nnx.Param(jnp.zeros((classes,)))
+        point = (1,) * len(kernels[0])
+        self.head = nnx.Param(
+            initialise(rngs.params(), (*point, channels, program.classes))
+        )
+        self.head_bias = nnx.Param(jnp.zeros((program.classes,)))
 
     def __call__(
-        self, images: Float[Array, "batch height width channel"]
-    ) -> Float[Array, "batch height width class"]:
-        """Returns class scores (logits); sides must divide by 2**(depth - 1)."""
-        skips: list[Array] = []
+        self, images: Images, valid: Valid | None = None
+    ) -> Float[Array, "batch *space class"]:
+        """Returns class scores (logits) in float32.
+
+        Args:
+          images: Slices, or patches of volumes; sides must divide by the product
+            of the poolings.
+          valid: Slices of each patch that exist; None where all do. Scores of
+            the others mean nothing.
+        """
+        images = _clear(images.astype(self.dtype), valid, 0.0)
+        skips: list[tuple[Array, Valid | None]] = []
         for level, pair in enumerate(self.encoder):
-            images = halve(images) if level else images
+            if level:
+                images, valid = pool(images, self.pools[level - 1], valid)
             for block in pair:
-                images = block(images)
-            skips.append(images)
+                images = block(images, valid)
+            skips.append((images, valid))
         skips.pop()
-        for pair in self.decoder:
-            images = jnp.concatenate([double(images), skips.pop()], axis=-1)
+        for size, pair in zip(reversed(self.pools), self.decoder, strict=True):
+            skip, valid = skips.pop()
+            larger = _clear(upsample(images, size), valid, 0.0)
+            images = jnp.concatenate([larger, skip], axis=-1)
             for block in pair:
-                images = block(images)
-        return convolve(images, self.head[...]) + self.head_bias[...]
-
-
-def _pair(channels: int, features: int, rngs: nnx.Rngs) -> nnx.List:
-    return nnx.List(
-        [
-            ConvBlock(channels, features, rngs=rngs),
-            ConvBlock(features, features, rngs=rngs),
-        ]
-    )
+                images = block(images, valid)
+        scores = convolve(images, self.head[...].astype(self.dtype), self.layout)
+        return scores.astype(jnp.float32) + self.head_bias[...]

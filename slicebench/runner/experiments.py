@@ -17,7 +17,8 @@ from slicebench.evaluation import METRICS
 from slicebench.runner.options import Overrides
 from slicebench.selection import FEATURES, STRATEGIES, VOLUME_STRATEGIES
 
-DIMS = ("2d",)
+DIMS = ("2d", "3d")
+PRECISIONS = ("float32", "bfloat16")
 SCOPES = ("within", "pooled")
 # Trainings see annotated slices only: a filling would be recorded, not used.
 INTERPOLATIONS = ("none",)
@@ -126,9 +127,11 @@ def _check_names(experiment: spec.Experiment, changes: dict[str, Any]) -> None:
         "scope": SCOPES,
         "interpolations": INTERPOLATIONS,
         "dims": DIMS,
+        "precision": PRECISIONS,
     }
     for axis, allowed in registries.items():
         names = changes.get(axis, getattr(experiment, axis))
+        names = [names] if isinstance(names, str) else names
         unknown = [name for name in names if name not in allowed]
         if unknown:
             raise InputError(

@@ -10,6 +10,7 @@ from slicebench.data.loading import load_task
 from slicebench.data.phantoms import make_phantom
 from slicebench.data.prepared import PreparedTask
 from slicebench.errors import InputError
+from slicebench.models.topology import plan_volumetric
 from slicebench.runner.cells import (
     AXES_THAT_FIT,
     CEILING,
@@ -154,12 +155,10 @@ def _resolve(
     total = sum(case.depth for case in first.pool)
     cells, left = make_cells(experiment, info, total_slices=total, given=given)
     contrasts, dropped = plan_contrasts(experiment, first.name, first.target, cells)
-    network = resolve(experiment.network, info)
-    training = _training(resolve(experiment.training, info), first)
     programs: dict[str, spec.Program] = {}
     trials: list[spec.Trial] = []
     for dims in experiment.dims:
-        made = [_program(task, dims, network, training) for task in folds]
+        made = [_program(task, experiment, dims, info) for task in folds]
         ours = [cell for cell in cells if cell.factors["dims"] == dims]
         most = max((cell.seeds for cell in ours), default=0)
         trials += [
@@ -234,12 +233,15 @@ def _training(training: spec.Training, task: PreparedTask) -> spec.Training:
 
 def _program(
     task: PreparedTask,
+    experiment: spec.Experiment,
     dims: spec.Dims,
-    network: spec.Network,
-    training: spec.Training,
+    info: spec.TaskInfo,
 ) -> spec.Program:
+    info = dataclasses.replace(info, dims=dims)
+    network = resolve(experiment.network, info)
+    training = _training(resolve(experiment.training, info), task)
     lowest = 2 ** (network.depth - 1)
-    if any(side % lowest for side in task.grid):
+    if dims == "2d" and any(side % lowest for side in task.grid):
         raise InputError(
             f"network depth {network.depth}: the grid {task.grid} of task {task.name} "
             f"must divide by {lowest}"
@@ -253,6 +255,12 @@ def _program(
         channels=len(task.channels),
         classes=len(task.classes) + 1,
         slices=-(-slices // _SLICE_STEP) * _SLICE_STEP,
+        precision=experiment.precision,
+        volumetric=None
+        if dims == "2d"
+        else plan_volumetric(
+            network, training.patch, task.grid, info.median_slices, info.spacing
+        ),
     )
 
 

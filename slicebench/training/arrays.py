@@ -17,10 +17,14 @@ class Bank(NamedTuple):
     Attributes:
       images: Normalised slices.
       labels: Class indices.
+      first: For 3D, where the volume of each slice starts in the bank.
+      depth: For 3D, how many slices that volume has.
     """
 
     images: Float[Array, "slice height width channel"]
     labels: UInt8[Array, "slice height width"]
+    first: Int[Array, " slice"] | None = None
+    depth: Int[Array, " slice"] | None = None
 
 
 class TrialArrays(NamedTuple):
@@ -35,6 +39,8 @@ class TrialArrays(NamedTuple):
       present: Classes found among the annotated slices, first ones valid.
       present_count: How many classes that are.
       key: Seed words of batches and augmentation.
+      weight: For 3D, loss weight of every slice of the bank; 0 where nobody
+        annotated.
     """
 
     order: Int[Array, "row slice"]
@@ -42,21 +48,34 @@ class TrialArrays(NamedTuple):
     present: Int[Array, " class"]
     present_count: Int[Array, ""]
     key: UInt32[Array, " words"]
+    weight: Float[Array, " slice"] | None = None
 
 
-def make_bank(pool: Sequence[PreparedCase], slices: int) -> Bank:
+def make_bank(
+    pool: Sequence[PreparedCase], slices: int, *, dims: spec.Dims = "2d"
+) -> Bank:
     """Stacks the pool's slices, volume after volume, on the host.
 
     Args:
       pool: Cases.
       slices: Length of the bank; empty slices fill the rest and are never drawn.
+      dims: `3d` adds where each slice's volume lies.
     """
     images = np.concatenate([case.image for case in pool]).astype(np.float32)
     labels = np.concatenate([case.label for case in pool]).astype(np.uint8)
     spare = slices - len(images)
-    return Bank(
+    bank = Bank(
         images=np.pad(images, ((0, spare), (0, 0), (0, 0), (0, 0))),  # pyright: ignore[reportArgumentType]
         labels=np.pad(labels, ((0, spare), (0, 0), (0, 0))),  # pyright: ignore[reportArgumentType]
+    )
+    if dims == "2d":
+        return bank
+    depths = np.array([case.depth for case in pool], np.int32)
+    starts = np.cumsum(depths, dtype=np.int32) - depths
+    return bank._replace(
+        first=np.pad(np.repeat(starts, depths), (0, spare)),
+        # One slice long where there is none: nothing divides by zero.
+        depth=np.pad(np.repeat(depths, depths), (0, spare), constant_values=1),
     )
 
 
@@ -71,6 +90,8 @@ def trial_arrays(
     annotated: Bool[np.ndarray, " slice"],
     holds: Bool[np.ndarray, "slice class"],
     training_seed: int,
+    *,
+    dims: spec.Dims = "2d",
 ) -> TrialArrays:
     """Builds a trial's sampling table from its annotated slices.
 
@@ -80,6 +101,7 @@ def trial_arrays(
       annotated: Slices whose labels the oracle revealed.
       holds: Foreground classes of every slice.
       training_seed: Seed of batches and augmentation.
+      dims: `3d` adds the loss weight of every slice.
     """
     rows = [annotated, *(annotated & holds[:, c] for c in range(holds.shape[1]))]
     count = np.array([row.sum() for row in rows], np.int32)
@@ -96,4 +118,5 @@ def trial_arrays(
         present=present,  # pyright: ignore[reportArgumentType]
         present_count=np.int32(len(found)),  # pyright: ignore[reportArgumentType]
         key=jax.random.key_data(jax.random.key(seed)),
+        weight=annotated.astype(np.float32) if dims == "3d" else None,  # pyright: ignore[reportArgumentType]
     )

@@ -9,24 +9,36 @@ _SMOOTH = 1.0
 
 
 def segmentation_loss(
-    logits: Float[Array, "batch height width class"],
-    labels: UInt8[Array, "batch height width"],
+    logits: Float[Array, "batch *space class"],
+    labels: UInt8[Array, " batch *space"],
+    weight: Float[Array, "batch depth"] | None = None,
 ) -> Float[Array, ""]:
     """Mean cross-entropy over voxels plus 1 - mean soft Dice over classes.
 
     Dice sums run over the whole batch (Milletari et al. 2016 in the batch form
-    of nnU-Net), foreground classes only. Every voxel given here is annotated:
-    slices without labels never enter a batch.
+    of nnU-Net), foreground classes only. In 2D every voxel given here is
+    annotated: slices without labels never enter a batch. In 3D both parts are
+    weighted sums over slices, so that labels of weight 0 change nothing.
 
     Args:
       logits: Class scores.
       labels: Class indices.
+      weight: Weight of each slice of each patch, not all 0; None weighs all
+        voxels alike.
     """
     truth = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     log_share = jax.nn.log_softmax(logits)
-    entropy = -(truth * log_share).sum(-1).mean()
+    entropy = -(truth * log_share).sum(-1)
     share = jnp.exp(log_share)
-    overlap = (truth * share).sum((0, 1, 2))[1:]
-    total = (truth + share).sum((0, 1, 2))[1:]
+    overlap, total = truth * share, truth + share
+    if weight is None:
+        mean = entropy.mean()
+    else:
+        voxel = weight[:, :, None, None]
+        plane = entropy.shape[2] * entropy.shape[3]
+        mean = (voxel * entropy).sum() / (weight.sum() * plane)
+        overlap, total = voxel[..., None] * overlap, voxel[..., None] * total
+    axes = tuple(range(logits.ndim - 1))
+    overlap, total = overlap.sum(axes)[1:], total.sum(axes)[1:]
     dice = (2 * overlap + _SMOOTH) / (total + _SMOOTH)
-    return entropy + 1 - dice.mean()
+    return mean + 1 - dice.mean()

@@ -1,11 +1,13 @@
-"""Which slices make a batch, and how they are changed on the way in."""
+"""Which slices make a 2D batch, and how they are changed on the way in."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from slicebench import spec
 from slicebench.training.arrays import Bank, TrialArrays
+
+Plane = Float[Array, "batch height width"]
 
 
 def draw_slices(
@@ -24,15 +26,31 @@ def draw_slices(
       batch: Slices in a batch.
       sampling: `balanced` or `uniform`.
     """
+    balanced = (jnp.arange(batch) < round(batch / 3)) & (sampling == "balanced")
+    return draw_from_rows(trial, key, balanced)[0]
+
+
+def draw_from_rows(
+    trial: TrialArrays, key: Array, balanced: Bool[Array, " batch"]
+) -> tuple[Int[Array, " batch"], Int[Array, " batch"]]:
+    """Draws slices, and returns with each the class it was drawn for.
+
+    Args:
+      trial: Sampling table.
+      key: Random key.
+      balanced: Draws that are to hold a class.
+
+    Returns:
+      Slices, and class indices, 0 where any annotated slice was wanted.
+    """
     choose_class, choose_slice = jax.random.split(key)
-    share = jax.random.uniform(choose_class, (batch,))
+    share = jax.random.uniform(choose_class, balanced.shape)
     pick = jnp.floor(share * trial.present_count).astype(jnp.int32)
     wanted = trial.present[jnp.minimum(pick, trial.present_count - 1)]
-    balanced = (jnp.arange(batch) < round(batch / 3)) & (trial.present_count > 0)
-    rows = jnp.where(balanced & (sampling == "balanced"), wanted, 0)
+    rows = jnp.where(balanced & (trial.present_count > 0), wanted, 0)
     count = trial.sizes[rows]
-    place = jnp.floor(jax.random.uniform(choose_slice, (batch,)) * count)
-    return trial.order[rows, jnp.minimum(place.astype(jnp.int32), count - 1)]
+    place = jnp.floor(jax.random.uniform(choose_slice, balanced.shape) * count)
+    return trial.order[rows, jnp.minimum(place.astype(jnp.int32), count - 1)], rows
 
 
 def draw_batch(
@@ -53,54 +71,77 @@ def draw_batch(
       how: Strength of the changes.
     """
     geometry, intensity, noise = jax.random.split(key, 3)
-    _, height, width, channels = bank.images.shape
-    rows, columns = _coordinates(geometry, len(slices), (height, width), how)
-    images = _bilinear(bank.images, slices, rows, columns)
-    nearest = (_index(jnp.round(rows), height), _index(jnp.round(columns), width))
-    labels = bank.labels[slices[:, None, None], *nearest]
+    rows, columns = coordinates(geometry, len(slices), bank.images.shape[1:3], how)
+    which = slices[:, None, None]
+    images = read_images(bank, which, rows, columns)
+    labels = read_labels(bank, which, rows, columns)
+    return change_intensity(images, intensity, noise, how), labels
+
+
+def change_intensity(
+    images: Float[Array, "batch *space channel"],
+    intensity: Array,
+    noise: Array,
+    how: spec.Augmentation,
+) -> Float[Array, "batch *space channel"]:
+    """Changes contrast and brightness of each image as a whole, adds noise."""
+    channels, inner = images.shape[-1], (1,) * (images.ndim - 2)
     gain, offset, level = jnp.split(
-        jax.random.uniform(intensity, (len(slices), 1, 1, 3 * channels)), 3, axis=-1
+        jax.random.uniform(intensity, (len(images), *inner, 3 * channels)), 3, axis=-1
     )
     images = images * (1 + how.gain * (2 * gain - 1)) + how.offset * (2 * offset - 1)
     if how.noise:
         grain = jax.random.normal(noise, images.shape, images.dtype)
         images = images + how.noise * level * grain
-    return images, labels
+    return images
 
 
-def _coordinates(
-    key: Array, batch: int, grid: tuple[int, int], how: spec.Augmentation
-) -> tuple[
-    Float[Array, "batch height width"],
-    Float[Array, "batch height width"],
-]:
-    """Where each output pixel is read: a random similarity about the centre."""
+def coordinates(
+    key: Array, batch: int, plane: tuple[int, ...], how: spec.Augmentation
+) -> tuple[Plane, Plane]:
+    """Where each output pixel is read: a random similarity about the centre.
+
+    Args:
+      key: Random key.
+      batch: Number of maps.
+      plane: Height and width.
+      how: Strength of the changes.
+    """
     turn, size, down, across, mirror = jax.random.uniform(key, (5, batch, 1, 1)) * 2 - 1
     angle = jnp.deg2rad(how.rotation) * turn
     scale = 1 + how.scale * size
-    middle = (grid[0] - 1) / 2, (grid[1] - 1) / 2
-    y = jnp.arange(grid[0], dtype=jnp.float32)[:, None] - middle[0]
-    x = jnp.arange(grid[1], dtype=jnp.float32)[None, :] - middle[1]
+    middle = (plane[0] - 1) / 2, (plane[1] - 1) / 2
+    y = jnp.arange(plane[0], dtype=jnp.float32)[:, None] - middle[0]
+    x = jnp.arange(plane[1], dtype=jnp.float32)[None, :] - middle[1]
     cosine, sine = jnp.cos(angle) * scale, jnp.sin(angle) * scale
-    rows = cosine * y - sine * x + middle[0] + how.shift * grid[0] * down
+    rows = cosine * y - sine * x + middle[0] + how.shift * plane[0] * down
     columns = sine * y + cosine * x
     if how.flip:
         columns = columns * jnp.where(mirror > 0, 1.0, -1.0)
-    return rows, columns + middle[1] + how.shift * grid[1] * across
+    return rows, columns + middle[1] + how.shift * plane[1] * across
 
 
-def _index(position: Float[Array, "..."], size: int) -> Int[Array, "..."]:
-    return jnp.clip(position, 0, size - 1).astype(jnp.int32)
+def read_labels(
+    bank: Bank,
+    which: Int[Array, "..."],
+    rows: Float[Array, "..."],
+    columns: Float[Array, "..."],
+) -> UInt8[Array, "..."]:
+    """Nearest labels at fractional positions; the arguments broadcast."""
+    height, width = bank.labels.shape[1:]
+    nearest = _index(jnp.round(rows), height), _index(jnp.round(columns), width)
+    return bank.labels[which, *nearest]
 
 
-def _bilinear(
-    images: Float[Array, "slice height width channel"],
-    slices: Int[Array, " batch"],
-    rows: Float[Array, "batch height width"],
-    columns: Float[Array, "batch height width"],
-) -> Float[Array, "batch height width channel"]:
+def read_images(
+    bank: Bank,
+    which: Int[Array, "..."],
+    rows: Float[Array, "..."],
+    columns: Float[Array, "..."],
+) -> Float[Array, "... channel"]:
+    """Bilinear intensities at fractional positions; the arguments broadcast."""
+    images = bank.images
     _, height, width, _ = images.shape
-    which = slices[:, None, None]
     top, left = jnp.floor(rows), jnp.floor(columns)
     down, right = (rows - top)[..., None], (columns - left)[..., None]
     above, below = _index(top, height), _index(top + 1, height)
@@ -110,3 +151,7 @@ def _bilinear(
     lower = images[which, below, before] * (1 - right)
     lower = lower + images[which, below, after] * right
     return upper * (1 - down) + lower * down
+
+
+def _index(position: Float[Array, "..."], size: int) -> Int[Array, "..."]:
+    return jnp.clip(position, 0, size - 1).astype(jnp.int32)

@@ -13,9 +13,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from slicebench import spec
-from slicebench.models.unet import UNet2D
+from slicebench.models.unet import UNet
 from slicebench.training.arrays import Bank, TrialArrays
 from slicebench.training.loss import segmentation_loss
+from slicebench.training.patches import Patches, draw_patches
 from slicebench.training.sampling import draw_batch, draw_slices
 
 Params = Any
@@ -32,6 +33,8 @@ class TrialState(NamedTuple):
       step: Steps done.
       loss: Running mean of the loss, the last 20 steps weighing most.
       healthy: False from the first loss or update that is not finite.
+      supervised: Annotated slices that entered a loss so far, parts of slices
+        counted whole.
     """
 
     params: Params
@@ -39,17 +42,23 @@ class TrialState(NamedTuple):
     step: Int[Array, ""]
     loss: Float[Array, ""]
     healthy: Bool[Array, ""]
+    supervised: Int[Array, ""]
 
 
-def make_network(program: spec.Program) -> nnx.GraphDef[UNet2D]:
-    """Returns the network's structure without weights."""
-    return nnx.graphdef(nnx.eval_shape(lambda: _build(program, jax.random.key(0))))
+def make_network(program: spec.Program, layout: str = "single") -> nnx.GraphDef[UNet]:
+    """Returns the network's structure without weights.
+
+    Args:
+      program: What the network is.
+      layout: Layout of the trial axis in convolutions; the weights' names and
+        shapes do not depend on it.
+    """
+    key = jax.random.key(0)
+    return nnx.graphdef(nnx.eval_shape(lambda: _build(program, key, layout)))
 
 
-def _build(program: spec.Program, key: Array) -> UNet2D:
-    return UNet2D(
-        program.network, program.channels, program.classes, rngs=nnx.Rngs(params=key)
-    )
+def _build(program: spec.Program, key: Array, layout: str = "single") -> UNet:
+    return UNet(program, rngs=nnx.Rngs(params=key), layout=layout)
 
 
 def make_optimizer(training: spec.Training) -> optax.GradientTransformation:
@@ -86,32 +95,36 @@ def make_init(
             step=jnp.int32(0),
             loss=jnp.float32(0),
             healthy=jnp.bool_(True),
+            supervised=jnp.int32(0),
         )
 
     return init
 
 
 def make_step(
-    program: spec.Program,
+    program: spec.Program, layout: str = "single"
 ) -> Callable[[TrialState, TrialArrays, Bank], TrialState]:
-    """Returns one training step of one trial."""
-    network = make_network(program)
-    optimizer = make_optimizer(program.training)
-    training = program.training
+    """Returns one training step of one trial.
 
-    def loss_of(params: Params, images: Array, labels: Array) -> Array:
-        return segmentation_loss(nnx.merge(network, params)(images), labels)
+    Args:
+      program: What is trained.
+      layout: Layout of the trial axis in convolutions.
+    """
+    network = make_network(program, layout)
+    optimizer = make_optimizer(program.training)
+    draw = _make_draw(program)
+
+    def loss_of(params: Params, batch: Patches) -> Array:
+        scores = nnx.merge(network, params)(batch.images, batch.valid)
+        return segmentation_loss(scores, batch.labels, batch.weight)
 
     def step(state: TrialState, trial: TrialArrays, bank: Bank) -> TrialState:
         key = jax.random.fold_in(jax.random.wrap_key_data(trial.key), state.step)
         which, change = jax.random.split(key)
-        slices = draw_slices(trial, which, training.batch, training.sampling)
         # Without the barrier the compiler draws the batch again in every place
         # that reads it, which costs more than the network itself on a CPU.
-        images, labels = jax.lax.optimization_barrier(
-            draw_batch(bank, slices, change, training.augmentation)
-        )
-        loss, slopes = jax.value_and_grad(loss_of)(state.params, images, labels)
+        batch = jax.lax.optimization_barrier(draw(trial, bank, which, change))
+        loss, slopes = jax.value_and_grad(loss_of)(state.params, batch)
         updates, moments = optimizer.update(slopes, state.moments, state.params)
         memory = jnp.where(state.step == 0, 0.0, _LOSS_MEMORY)
         return TrialState(
@@ -122,6 +135,29 @@ def make_step(
             healthy=state.healthy
             & jnp.isfinite(loss)
             & jnp.isfinite(optax.tree.norm(updates)),
+            supervised=state.supervised + _annotated(batch),
         )
 
     return step
+
+
+def _make_draw(program: spec.Program) -> Callable[..., Patches]:
+    """Returns what draws one batch: whole slices in 2D, patches in 3D."""
+    training = program.training
+
+    def slices(trial: TrialArrays, bank: Bank, which: Array, change: Array) -> Patches:
+        drawn = draw_slices(trial, which, training.batch, training.sampling)
+        images, labels = draw_batch(bank, drawn, change, training.augmentation)
+        return Patches(images=images, labels=labels, weight=None, valid=None)
+
+    def patches(trial: TrialArrays, bank: Bank, which: Array, change: Array) -> Patches:
+        return draw_patches(trial, bank, which, change, program)
+
+    return slices if program.volumetric is None else patches
+
+
+def _annotated(batch: Patches) -> Int[Array, ""]:
+    """Annotated slices of a batch."""
+    if batch.weight is None:
+        return jnp.int32(len(batch.labels))
+    return (batch.weight > 0).sum().astype(jnp.int32)

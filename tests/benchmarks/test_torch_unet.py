@@ -11,7 +11,7 @@ from flax import nnx
 
 from benchmarks._throughput_cases import CASES, Case
 from slicebench import spec
-from slicebench.models.unet import UNet2D
+from slicebench.models.unet import UNet
 from slicebench.training.engine import count_parameters
 from slicebench.training.loss import segmentation_loss
 
@@ -57,7 +57,7 @@ def ours():
     rng = np.random.default_rng(3)
 
     def build():
-        return UNet2D(SMALL.network, 1, SMALL.classes, rngs=nnx.Rngs(params=0))
+        return UNet(SMALL.program, rngs=nnx.Rngs(params=0))
 
     graph, shapes = nnx.split(nnx.eval_shape(build))
 

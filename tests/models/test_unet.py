@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from slicebench import spec
-from slicebench.models.unet import UNet2D, double, halve, normalise
+from slicebench.models.unet import UNet, normalise, pool, upsample
 from slicebench.training.engine import count_parameters
 from slicebench.training.step import make_network
 
@@ -28,10 +28,8 @@ def make_program(network, channels=1, classes=3, grid=(16, 16)):
 @pytest.fixture(scope="module")
 def tiny():
     """A network with drawn weights: the usual first ones take long to compile."""
-    shape = spec.Network(width=2, depth=2)
-    graph, weights = nnx.split(
-        nnx.eval_shape(lambda: UNet2D(shape, 2, 3, rngs=nnx.Rngs(0)))
-    )
+    shape = make_program(spec.Network(width=2, depth=2), channels=2)
+    graph, weights = nnx.split(nnx.eval_shape(lambda: UNet(shape, rngs=nnx.Rngs(0))))
     rng = np.random.default_rng(1)
     weights = jax.tree.map(
         lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), leaf.dtype), weights
@@ -71,10 +69,9 @@ def test_parameters_follow_from_the_widths(width, depth, limit):
 
 
 def test_scores_have_the_grid_of_the_images():
-    network = make_network(make_program(spec.Network(width=2, depth=4), 1, 3))
-    model = nnx.eval_shape(
-        lambda: UNet2D(spec.Network(width=2, depth=4), 1, 3, rngs=nnx.Rngs(0))
-    )
+    program = make_program(spec.Network(width=2, depth=4))
+    network = make_network(program)
+    model = nnx.eval_shape(lambda: UNet(program, rngs=nnx.Rngs(0)))
     weights = nnx.state(model)
     images = jax.ShapeDtypeStruct((5, 16, 24, 1), jnp.float32)
     scores = jax.eval_shape(lambda w, x: nnx.merge(network, w)(x), weights, images)
@@ -140,11 +137,12 @@ def test_normalise_of_a_constant_image_is_its_shift():
     np.testing.assert_allclose(outputs[0, 0, 0], [2, -0.01], rtol=1e-6)
 
 
-def test_halve_and_double_equal_numpy():
+def test_pool_and_upsample_equal_numpy():
     images = draw(2, 4, 6, 3)
-    np.testing.assert_array_equal(halve(images), reference_halve(images))
-    np.testing.assert_array_equal(double(images), reference_double(images))
-    np.testing.assert_array_equal(halve(double(images)), images)
+    half, _ = pool(images, (2, 2))
+    np.testing.assert_array_equal(half, reference_halve(images))
+    np.testing.assert_array_equal(upsample(images, (2, 2)), reference_double(images))
+    np.testing.assert_array_equal(pool(upsample(images, (2, 2)), (2, 2))[0], images)
 
 
 def reference_block(block, images):

@@ -76,10 +76,10 @@ def test_a_shift_by_whole_pixels_repeats_the_edge(monkeypatch, down, across):
         every = np.zeros((batch, 1, 1), np.float32)
         return jnp.asarray(rows + down + every), jnp.asarray(columns + across + every)
 
-    monkeypatch.setattr(sampling, "_coordinates", moved)
+    monkeypatch.setattr(sampling, "coordinates", moved)
     bank = drawn_bank()
     images, labels = draw_batch(
-        Bank(*map(jnp.asarray, bank)), jnp.array([2]), jax.random.key(0), STILL
+        jax.tree.map(jnp.asarray, bank), jnp.array([2]), jax.random.key(0), STILL
     )
     rows = np.clip(np.arange(HEIGHT) + down, 0, HEIGHT - 1)
     columns = np.clip(np.arange(WIDTH) + across, 0, WIDTH - 1)
@@ -88,9 +88,11 @@ def test_a_shift_by_whole_pixels_repeats_the_edge(monkeypatch, down, across):
 
 
 def test_half_a_pixel_is_the_mean_of_two():
-    images = jnp.asarray(drawn_bank().images)
+    bank = jax.tree.map(jnp.asarray, drawn_bank())
+    images = bank.images
     rows, columns = jnp.asarray(np.mgrid[:HEIGHT, :WIDTH], jnp.float32)
-    read = sampling._bilinear(images, jnp.array([1]), rows[None] + 0.5, columns[None])
+    which = jnp.array([[[1]]])
+    read = sampling.read_images(bank, which, rows[None] + 0.5, columns[None])
     wanted = (images[1, :-1] + images[1, 1:]) / 2
     np.testing.assert_allclose(read[0, :-1], wanted, atol=1e-6)
     np.testing.assert_array_equal(read[0, -1], images[1, -1])
