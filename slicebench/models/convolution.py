@@ -17,11 +17,9 @@ import jax.numpy as jnp
 from jax import custom_batching
 from jaxtyping import Array
 
-from slicebench.models import single
+from slicebench.models import layouts, single
+from slicebench.models.layouts import Convolution
 from slicebench.models.single import Images, Kernel, Outputs
-
-LAYOUTS = ("single",)
-"""Names of the layouts of the trial axis."""
 
 
 def convolve(images: Images, kernel: Kernel, layout: str = "single") -> Outputs:
@@ -38,9 +36,9 @@ def convolve(images: Images, kernel: Kernel, layout: str = "single") -> Outputs:
     Raises:
       ValueError: No such layout.
     """
-    if layout == "single":
-        return _convolve_single(images, kernel)
-    raise ValueError(f"layout {layout!r}: allowed are {', '.join(LAYOUTS)}")
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout {layout!r}: allowed are {', '.join(LAYOUTS)}")
+    return LAYOUTS[layout](images, kernel)
 
 
 def _one_by_one(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -96,3 +94,12 @@ def _convolve_backward(
 
 
 _convolve_single.defvjp(_convolve_forward, _convolve_backward)
+
+LAYOUTS: dict[str, Convolution] = {
+    "single": _convolve_single,
+    "matmul": layouts.matmul,
+    "shifts": layouts.shifts,
+    "winograd": layouts.winograd,
+    "grouped": layouts.grouped,
+}
+"""Layouts of the trial axis by name."""
