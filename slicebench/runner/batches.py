@@ -13,7 +13,7 @@ import numpy as np
 
 from slicebench import spec
 from slicebench.data.prepared import PreparedTask
-from slicebench.evaluation.inference import Predictor
+from slicebench.evaluation.inference import by_case, make_predictor
 from slicebench.evaluation.scoring import Scorer
 from slicebench.runner.cells import CEILING
 from slicebench.selection import FEATURES, PoolView, Selection, select
@@ -56,9 +56,9 @@ class TaskWork:
             self._scorer = Scorer(self.task)
         return self._scorer
 
-    def make_bank(self, slices: int) -> Any:
+    def make_bank(self, program: spec.Program) -> Any:
         """Returns the pool's slices, stacked."""
-        return make_bank(self.task.pool, slices)
+        return make_bank(self.task.pool, program.slices, dims=program.dims)
 
     def select(self, trial: spec.Trial) -> Selection:
         """Returns what a trial annotates; trials of equal choice share it."""
@@ -104,10 +104,11 @@ class TaskWork:
         mask = np.concatenate(self.select(trial).mask(self._depths))
         spare = slices - len(mask)
         holds = np.pad(self._holds, ((0, spare), (0, 0)))
-        arrays = make_trial_arrays(np.pad(mask, (0, spare)), holds, trial.training_seed)
+        arrays = make_trial_arrays(
+            np.pad(mask, (0, spare)), holds, trial.training_seed, dims=trial.dims
+        )
         found = mask[:, None] & self._holds
         volume = np.repeat(np.arange(len(self._depths)), self._depths)
-        drawn = trial.training.steps * trial.training.batch
         columns = {
             "annotated_slices": int(mask.sum()),
             "annotated_foreground": int(found.any(1).sum()),
@@ -118,8 +119,6 @@ class TaskWork:
                 }
                 for index, name in enumerate(self.task.classes)
             },
-            "epochs": drawn / int(mask.sum()),
-            "supervised_voxels": float(drawn * np.prod(self.task.grid)),
         }
         return arrays, columns
 
@@ -132,9 +131,9 @@ class ProgramWork:
         self.work = work
         self.program = program
         self.plan = plan
-        self.engine = Engine(program, plan, work.make_bank(program.slices))
+        self.engine = Engine(program, plan, work.make_bank(program))
         scorer = work.scorer
-        self.predictor = Predictor(program, plan, scorer.cases, hard=scorer.hard)
+        self.predictor = make_predictor(program, plan, scorer.cases, hard=scorer.hard)
 
     @property
     def compile_seconds(self) -> float:
@@ -203,10 +202,11 @@ class ProgramWork:
         """
         predictions = self.predictor.predict(state.params)
         healthy, losses = np.asarray(state.healthy), np.asarray(state.loss)
+        supervised = np.asarray(state.supervised)
         futures: list[Future[Any]] = []
         cut: dict[str, list[np.ndarray]] = {}
         for index, trial in enumerate(trials):
-            cases = list(self.predictor.by_case(predictions[index]))
+            cases = list(by_case(predictions[index], self.predictor.cases))
             cut[trial.trial_id] = cases
             futures.append(
                 pool.submit(
@@ -227,6 +227,7 @@ class ProgramWork:
                             for field in dataclasses.fields(trial)
                         },
                         **annotated[index],
+                        **_effort(self.program, annotated[index], supervised[index]),
                         **{f"development_{k}": v for k, v in development.items()},
                         "trial_id": trial.trial_id,
                         "status": "ok" if healthy[index] else "diverged",
@@ -245,3 +246,15 @@ class ProgramWork:
         """Writes the last weights of every trial of a batch."""
         for index, trial in enumerate(trials):
             save_weights(folder / trial.trial_id, trial_params(state.params, index))
+
+
+def _effort(
+    program: spec.Program, annotated: dict[str, Any], supervised: np.integer
+) -> dict[str, float]:
+    """How often a trial saw its labels: epochs over them, and voxels."""
+    plane = float(np.prod(program.patch[-2:]))
+    slices = int(supervised) * plane / float(np.prod(program.grid))
+    return {
+        "epochs": slices / annotated["annotated_slices"],
+        "supervised_voxels": int(supervised) * plane,
+    }

@@ -168,7 +168,8 @@ def refuse_other_training(workdir: Path, trials: Any, study: Study) -> None:
     names = ("network", "training")
     planned = {
         (trial.task, trial.dims): {
-            name: dataclasses.asdict(getattr(trial, name)) for name in names
+            name: json.loads(spec.canonical_json(getattr(trial, name)))
+            for name in names
         }
         for trial in study.trials
     }

@@ -75,7 +75,7 @@ def make_trials(strategy):
 def training_inputs(task, trial):
     work = TaskWork(task)
     arrays, columns = work.annotate(trial, small.program().slices)
-    bank = work.make_bank(small.program().slices)
+    bank = work.make_bank(small.program())
     return jax.tree.leaves((arrays, first_batches(arrays, bank))), columns
 
 
