@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from benchmarks._throughput_cases import DEMO_CASE, Case
+from benchmarks._machine import spread
+from benchmarks._throughput_cases import CASES, DEMO_CASE, WIDE_CASE, Case
 from benchmarks._throughput_workers import Group
 
 UNIT = "trial_steps_per_s"
@@ -14,6 +15,10 @@ TOLERANCE = 0.05
 
 _JAX = "benchmarks._throughput_jax:JaxBench"
 _TORCH = "benchmarks._throughput_torch:TorchBench"
+_EVERY = frozenset(CASES)
+_NONE: frozenset[str] = frozenset()
+
+Role = Literal["ours", "alone", "peer", "record"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,118 +31,95 @@ class Way:
         with; `record`, known to be slow and timed over fewer steps.
       group: Processes that it runs in, see `make_group`.
       method: What it is called there.
-      quick: Whether the quick form times it.
+      quick: Cases in which the quick form times it.
     """
 
     name: str
-    role: Literal["ours", "alone", "peer", "record"]
+    role: Role
     group: str
     method: str
-    quick: bool = False
+    quick: frozenset[str] = _NONE
 
 
-OURS = "slicebench, one trial a core"
+def _way(
+    name: str, role: Role, group: str, method: str, quick: frozenset[str] = _NONE
+) -> Way:
+    return Way(name=name, role=role, group=group, method=method, quick=quick)
+
+
+OURS = "slicebench"
 ALONE = "slicebench, one trial alone, whole machine"
 
+_DEMO = frozenset({DEMO_CASE})
+_BOTH = frozenset({DEMO_CASE, WIDE_CASE})
+_SHARED = "torch all threads"
+_SPLIT = "torch process a core"
+
 WAYS = (
-    Way(
-        name=OURS,
-        role="ours",
-        group="jax device a core",
-        method="one trial a device",
-        quick=True,
+    _way(OURS, "ours", "jax device a core", "planned", _EVERY),
+    _way(ALONE, "alone", "jax one device", "one trial", _BOTH),
+    _way(
+        "slicebench, one trial alone, other devices idle",
+        "alone",
+        "jax device a core",
+        "one trial",
     ),
-    Way(
-        name=ALONE,
-        role="alone",
-        group="jax one device",
-        method="one trial",
-        quick=True,
+    _way("PyTorch, one after another", "peer", _SHARED, "eager", _EVERY),
+    _way("PyTorch, a process a core", "peer", _SPLIT, "eager", _EVERY),
+    _way(
+        "PyTorch, one after another, torch.compile", "peer", _SHARED, "compiled", _DEMO
     ),
-    Way(
-        name="slicebench, one trial alone, other devices idle",
-        role="alone",
-        group="jax device a core",
-        method="one trial",
+    _way("PyTorch, one after another, channels_last", "peer", _SHARED, "channels last"),
+    _way("PyTorch, a process a core, channels_last", "peer", _SPLIT, "channels last"),
+    _way("PyTorch, a process a core, GroupNorm", "peer", _SPLIT, "group norm"),
+    _way(
+        "PyTorch, a process a core, GroupNorm, channels_last",
+        "peer",
+        _SPLIT,
+        "group norm, channels last",
     ),
-    Way(
-        name="PyTorch, one after another",
-        role="peer",
-        group="torch all threads",
-        method="eager",
-        quick=True,
+    _way("PyTorch, a process a core, torch.compile", "peer", _SPLIT, "compiled"),
+    _way("bare jax.vmap", "record", "jax one device", "bare vmap"),
+    _way("lax.map", "record", "jax one device", "lax.map"),
+)
+"""On a CPU, float32."""
+
+GPU_WAYS = (
+    _way(OURS, "ours", "jax gpu", "planned, half", _EVERY),
+    _way("slicebench, float32", "record", "jax gpu", "planned"),
+    _way(ALONE, "alone", "jax gpu", "one trial", _DEMO),
+    _way("PyTorch, eager, bf16 autocast", "peer", "torch gpu", "half", _EVERY),
+    _way(
+        "PyTorch, eager, bf16 autocast, channels_last",
+        "peer",
+        "torch gpu",
+        "half, channels last",
     ),
-    Way(
-        name="PyTorch, a process a core",
-        role="peer",
-        group="torch process a core",
-        method="eager",
-        quick=True,
+    _way(
+        "PyTorch, CUDA graphs, bf16 autocast",
+        "peer",
+        "torch gpu",
+        "half, graphs",
+        _EVERY,
     ),
-    Way(
-        name="PyTorch, one after another, torch.compile",
-        role="peer",
-        group="torch all threads",
-        method="compiled",
-        quick=True,
-    ),
-    Way(
-        name="PyTorch, one after another, channels_last",
-        role="peer",
-        group="torch all threads",
-        method="channels last",
-    ),
-    Way(
-        name="PyTorch, a process a core, channels_last",
-        role="peer",
-        group="torch process a core",
-        method="channels last",
-    ),
-    Way(
-        name="PyTorch, a process a core, GroupNorm",
-        role="peer",
-        group="torch process a core",
-        method="group norm",
-    ),
-    Way(
-        name="PyTorch, a process a core, GroupNorm, channels_last",
-        role="peer",
-        group="torch process a core",
-        method="group norm, channels last",
-    ),
-    Way(
-        name="PyTorch, a process a core, torch.compile",
-        role="peer",
-        group="torch process a core",
-        method="compiled",
-    ),
-    Way(
-        name="bare jax.vmap",
-        role="record",
-        group="jax one device",
-        method="bare vmap",
-    ),
-    Way(
-        name="lax.map",
-        role="record",
-        group="jax one device",
-        method="lax.map",
+    _way(
+        "PyTorch, CUDA graphs, bf16 autocast, channels_last",
+        "peer",
+        "torch gpu",
+        "half, graphs, channels last",
     ),
 )
+"""On one GPU, bfloat16: trials of PyTorch follow one another."""
 
 
-def ways_of(case: Case, *, quick: bool) -> list[Way]:
+def ways_of(case: Case, *, quick: bool, gpu: bool = False) -> list[Way]:
     """Returns the ways that a case times.
 
-    The quick form compiles PyTorch for the demo's case alone, because the
-    compiler needs longer than all of the form's rounds.
+    The quick form compiles PyTorch for the demo's case alone on a CPU, because
+    the compiler needs longer than all of the form's rounds.
     """
-    return [
-        way
-        for way in WAYS
-        if not quick
-        or (way.quick and (way.method != "compiled" or case.name == DEMO_CASE))
-    ]
+    ways = GPU_WAYS if gpu else WAYS
+    return [way for way in ways if not quick or case.name in way.quick]
 
 
 def make_group(name: str, cores: int, scratch: str) -> Group:
@@ -157,13 +139,22 @@ def make_group(name: str, cores: int, scratch: str) -> Group:
             return Group(_TORCH, 1, {"threads": cores, "scratch": scratch})
         case "torch process a core":
             return Group(_TORCH, cores, {"threads": 1, "scratch": scratch})
+        case "jax gpu":
+            return Group(_JAX, 1, {"devices": 0, "platform": "gpu"})
+        case "torch gpu":
+            settings = {"threads": cores, "scratch": scratch, "device": "cuda"}
+            return Group(_TORCH, 1, settings)
         case _:
             raise ValueError(f"unknown group {name}")
 
 
 def trials_per_process(way: Way, cores: int) -> int:
-    """Returns how many trials each process of a way trains."""
-    return 1 if way.role == "alone" or "process" in way.group else cores
+    """Returns how many trials each process of a way trains.
+
+    slicebench's own plan decides for itself.
+    """
+    alone = way.role == "alone" or "process" in way.group or "gpu" in way.group
+    return 1 if alone else cores
 
 
 class Timing(NamedTuple):
@@ -173,11 +164,13 @@ class Timing(NamedTuple):
       rates: Trial-steps a second of each round.
       compile_seconds: Time spent compiling.
       parameters: Trained weights of one network.
+      trials: Trials that train at a time.
     """
 
     rates: list[float]
     compile_seconds: float
     parameters: int
+    trials: int
 
     @property
     def rate(self) -> float:
@@ -191,25 +184,35 @@ class Outcome:
 
     Attributes:
       case: What was trained.
-      trials: Trials that ours trains at a time.
+      ways: How.
       timings: By way, those that worked, rounds in the same order.
       failures: By way, why it did not work.
     """
 
     case: Case
-    trials: int
+    ways: Sequence[Way]
     timings: Mapping[str, Timing]
     failures: Mapping[str, str]
+
+    @property
+    def trials(self) -> int:
+        """Trials that ours trains at a time."""
+        return self.timings[OURS].trials if OURS in self.timings else 0
 
     def ratios(self, over: str, way: str = OURS) -> list[float]:
         """Returns, round by round, one way's rate over another's."""
         pairs = zip(self.timings[way].rates, self.timings[over].rates, strict=True)
         return [rate / other for rate, other in pairs]
 
-    def best(self, ways: Sequence[Way]) -> str | None:
-        """Returns the peer of the highest median rate among some ways."""
-        peers = [way.name for way in ways if way.role == "peer"]
-        there = [name for name in peers if name in self.timings]
+    def best(self, *, quick: bool = False) -> str | None:
+        """Returns the peer of the highest median rate, all or the quick form's."""
+        there = [
+            way.name
+            for way in self.ways
+            if way.role == "peer"
+            and way.name in self.timings
+            and (not quick or self.case.name in way.quick)
+        ]
         return max(there, key=lambda name: self.timings[name].rate, default=None)
 
     def missed(self) -> str | None:
@@ -217,8 +220,7 @@ class Outcome:
 
         None where the quick form's best peer is within the tolerance.
         """
-        best = self.best(WAYS)
-        quick = self.best(ways_of(self.case, quick=True))
+        best, quick = self.best(), self.best(quick=True)
         if best is None or quick is None or best == quick:
             return None
         gain = statistics.median(self.ratios(quick, best))
@@ -231,14 +233,14 @@ class Outcome:
         its lowest and highest round; `alone` is a single trial with the whole
         machine. Values that could not be measured are null.
         """
-        peer = self.best(WAYS)
+        peer = self.best()
         ours, alone = self.timings.get(OURS), self.timings.get(ALONE)
         ratios = self.ratios(peer) if ours and peer else []
         over_alone = self.ratios(ALONE) if ours and alone else []
         return {
             "name": self.case.name,
             "device": device,
-            "dims": "2d",
+            "dims": self.case.program.dims,
             "trials": self.trials,
             "ours": ours.rate if ours else None,
             "peer": self.timings[peer].rate if peer else None,
@@ -255,6 +257,9 @@ class Outcome:
             "ways": {
                 name: {
                     "rate": timing.rate,
+                    "ours_over_it": statistics.median(self.ratios(name))
+                    if ours
+                    else None,
                     "spread": [min(timing.rates), max(timing.rates)],
                     "compile_seconds": timing.compile_seconds,
                 }
@@ -279,13 +284,3 @@ class Outcome:
             )
         failed = [f"| {n} | failed: {why} | | | |" for n, why in self.failures.items()]
         return "\n".join(lines + failed)
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Returns median and range as text.
-
-    >>> spread([1.0, 4.0, 2.0], 1)
-    '2.0 (1.0-4.0)'
-    """
-    middle, low, high = statistics.median(values), min(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

@@ -26,10 +26,12 @@ class Ready(NamedTuple):
     Attributes:
       compile_seconds: Time spent compiling.
       parameters: Trained weights of one network.
+      trials: Trials that train at a time.
     """
 
     compile_seconds: float
     parameters: int
+    trials: int
 
 
 class Bench(Protocol):
@@ -54,6 +56,12 @@ class Lap(NamedTuple):
     start: float
     end: float
     trial_steps: int
+
+
+class Fault(NamedTuple):
+    """Why a process could not do what it was asked."""
+
+    reason: str
 
 
 class WayError(RuntimeError):
@@ -97,7 +105,16 @@ class Group:
         return Ready(
             compile_seconds=max(reply.compile_seconds for reply in replies),
             parameters=replies[0].parameters,
+            trials=sum(reply.trials for reply in replies),
         )
+
+    def laps(self, method: str, steps: int) -> list[Lap]:
+        """Lets all processes run from one start; returns each one's share.
+
+        Raises:
+          WayError: It failed in a process.
+        """
+        return self._ask("run", method, steps)
 
     def rate(self, method: str, steps: int) -> float:
         """Returns trial-steps a second, summed over the processes.
@@ -105,8 +122,16 @@ class Group:
         Raises:
           WayError: It failed in a process.
         """
-        laps: list[Lap] = self._ask("run", method, steps)
+        laps = self.laps(method, steps)
         return sum(lap.trial_steps / (lap.end - lap.start) for lap in laps)
+
+    def call(self, verb: str, *operands: Any) -> list[Any]:
+        """Calls a further method in every process; returns their answers.
+
+        Raises:
+          WayError: It failed in a process.
+        """
+        return self._ask("call", verb, *operands)
 
     def drop(self) -> None:
         """Frees what was prepared, where there is a process left to do so."""
@@ -135,8 +160,8 @@ class Group:
             self._lost = f"{type(fault).__name__} of a process during {verb}"
             raise WayError(self._lost) from fault
         for reply in replies:
-            if isinstance(reply, str):
-                raise WayError(reply)
+            if isinstance(reply, Fault):
+                raise WayError(reply.reason)
         return replies
 
 
@@ -156,7 +181,7 @@ def _serve(
             verb, *operands = link.recv()
         except EOFError:
             return
-        reply: Ready | Lap | str | None = None
+        reply: Any = None
         try:
             if bench is None and verb != "drop":
                 module, _, name = path.partition(":")
@@ -165,17 +190,19 @@ def _serve(
                 reply = _answer(bench, wait, verb, operands)
         # Any fault of a library under test is a finding, not the race's end.
         except Exception as fault:
-            reply = _first_line(fault)
+            reply = Fault(_first_line(fault))
         link.send(reply)
 
 
 def _answer(
     bench: Bench, wait: Callable[[], int], verb: str, operands: list[Any]
-) -> Ready | Lap | None:
+) -> Any:
     if verb == "prepare":
         return bench.prepare(*operands)
     if verb == "drop":
         return bench.drop()
+    if verb == "call":
+        return getattr(bench, operands[0])(*operands[1:])
     wait()
     start = time.perf_counter()
     trial_steps = bench.run(*operands)

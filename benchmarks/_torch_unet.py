@@ -1,4 +1,4 @@
-"""The suite's 2D U-Net, loss and training step written in PyTorch.
+"""The suite's U-Net, loss and training step written in PyTorch, 2D and 3D.
 
 The other side of the throughput race: layer for layer the network of
 `slicebench.models.unet`, so that equal weights give equal outputs. PyTorch
@@ -24,63 +24,70 @@ kernel, which also reads the channels-last layout.
 """
 
 _SMOOTH = 1.0
+_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+_INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_POOL = {2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 class TorchUNet(nn.Module):
     """Encoder and decoder of equal depth with skip connections.
 
     Args:
-      network: Architecture.
-      channels: Image channels.
-      classes: Segmentation classes, background included.
+      program: Architecture, channels and classes.
       norm: Layer that normalises.
     """
 
-    def __init__(
-        self,
-        network: spec.Network,
-        channels: int,
-        classes: int,
-        norm: Norm = "instance",
-    ):
+    def __init__(self, program: spec.Program, norm: Norm = "instance"):
         super().__init__()
+        network, kernels = program.network, program.kernels
+        self.pools = program.pools
         widths = [
             min(network.width * 2**level, network.max_width)
             for level in range(network.depth)
         ]
+        channels = program.channels
         self.encoder = nn.ModuleList()
-        for width in widths:
-            self.encoder.append(_level(channels, width, norm))
+        for width, size in zip(widths, kernels, strict=True):
+            self.encoder.append(_level(channels, width, size, norm))
             channels = width
         self.decoder = nn.ModuleList()
-        for width in reversed(widths[:-1]):
-            self.decoder.append(_level(channels + width, width, norm))
+        for level in reversed(range(network.depth - 1)):
+            width = widths[level]
+            self.decoder.append(_level(channels + width, width, kernels[level], norm))
             channels = width
-        self.head = nn.Conv2d(channels, classes, 1)
+        self.head = _CONVOLUTION[len(kernels[0])](channels, program.classes, 1)
 
     def forward(
-        self, images: Float[Tensor, "batch channel height width"]
-    ) -> Float[Tensor, "batch class height width"]:
-        """Returns class scores (logits); sides must divide by 2**(depth - 1)."""
+        self, images: Float[Tensor, "batch channel *space"]
+    ) -> Float[Tensor, "batch class *space"]:
+        """Returns class scores (logits); sides must divide by all poolings."""
         skips: list[Tensor] = []
+        pool = _POOL[images.ndim - 2]
         for number, level in enumerate(self.encoder):
-            images = level(functional.max_pool2d(images, 2) if number else images)
+            images = level(pool(images, self.pools[number - 1]) if number else images)
             skips.append(images)
         skips.pop()
-        for level in self.decoder:
-            larger = functional.interpolate(images, scale_factor=2, mode="nearest")
+        for size, level in zip(reversed(self.pools), self.decoder, strict=True):
+            larger = functional.interpolate(
+                images, scale_factor=tuple(map(float, size)), mode="nearest"
+            )
             images = level(torch.cat([larger, skips.pop()], dim=1))
         return self.head(images)
 
 
-def _level(channels: int, features: int, norm: Norm) -> nn.Sequential:
+def _level(
+    channels: int, features: int, size: tuple[int, ...], norm: Norm
+) -> nn.Sequential:
     """Two blocks of convolution, normalisation and activation."""
     layers: list[nn.Module] = []
+    padding = tuple(side // 2 for side in size)
     for inputs in (channels, features):
-        convolution = nn.Conv2d(inputs, features, 3, padding=1, bias=False)
+        convolution = _CONVOLUTION[len(size)](
+            inputs, features, size, padding=padding, bias=False
+        )
         nn.init.kaiming_normal_(convolution.weight, a=0.01)
         normalise = (
-            nn.InstanceNorm2d(features, affine=True)
+            _INSTANCE_NORM[len(size)](features, affine=True)
             if norm == "instance"
             else nn.GroupNorm(features, features)
         )
@@ -89,8 +96,8 @@ def _level(channels: int, features: int, norm: Norm) -> nn.Sequential:
 
 
 def torch_loss(
-    logits: Float[Tensor, "batch class height width"],
-    labels: Int[Tensor, "batch height width"],
+    logits: Float[Tensor, "batch class *space"],
+    labels: Int[Tensor, " batch *space"],
 ) -> Float[Tensor, ""]:
     """The loss of `slicebench.training.loss`: cross-entropy plus soft Dice.
 
@@ -101,16 +108,17 @@ def torch_loss(
     entropy = functional.cross_entropy(logits, labels)
     truth = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1)
     share = logits.softmax(1)
-    overlap = (truth * share).sum((0, 2, 3))[1:]
-    total = (truth + share).sum((0, 2, 3))[1:]
+    space = (0, *range(2, logits.ndim))
+    overlap = (truth * share).sum(space)[1:]
+    total = (truth + share).sum(space)[1:]
     dice = (2 * overlap + _SMOOTH) / (total + _SMOOTH)
     return entropy + 1 - dice.mean()
 
 
 def network_loss(
     network: nn.Module,
-    images: Float[Tensor, "batch channel height width"],
-    labels: Int[Tensor, "batch height width"],
+    images: Float[Tensor, "batch channel *space"],
+    labels: Int[Tensor, " batch *space"],
 ) -> Float[Tensor, ""]:
     """Loss of a network on a batch, in one function for `torch.compile`."""
     return torch_loss(network(images), labels)

@@ -16,14 +16,16 @@ Ratios are taken round by round, and their median and range are printed. The
 quick form leaves out ways that are known not to be the best; the full form
 times them as well and fails where one of them is.
 
+Where JAX and PyTorch both find a GPU, the race is run there, PyTorch in bfloat16
+autocast, eager and with CUDA graphs, slicebench in bfloat16.
+
 Only an otherwise idle machine gives figures that mean anything; the load at the
 start is printed. PyTorch belongs to the extra `bench`.
 """
 
 import contextlib
 import json
-import os
-import platform
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,23 +33,19 @@ from pathlib import Path
 
 from absl import app, flags
 
+from benchmarks._machine import announce, cores, has_gpu_for_jax, spread
 from benchmarks._throughput_cases import CASES, Case
 from benchmarks._throughput_ways import (
     ALONE,
     OURS,
-    WAYS,
     Outcome,
     Timing,
     Way,
     make_group,
-    spread,
     trials_per_process,
     ways_of,
 )
 from benchmarks._throughput_workers import Group, Ready, WayError
-
-_BUSY = 0.3
-"""Load average at the start, per core, from which a warning is printed."""
 
 # Flags of its own: other programs of the suite define the same names.
 _FLAGS = flags.FlagValues()
@@ -71,7 +69,11 @@ _ROUNDS = flags.DEFINE_integer(
     flag_values=_FLAGS,
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", 10, "steps of a round", lower_bound=1, flag_values=_FLAGS
+    "steps",
+    None,
+    "steps of a way's turn (default: by the network's size)",
+    lower_bound=1,
+    flag_values=_FLAGS,
 )
 _CASES = flags.DEFINE_multi_enum(
     "case",
@@ -86,20 +88,18 @@ def main(argv: Sequence[str]) -> None:
     """Times every case, prints its table and writes the JSON rows."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    cores = len(os.sched_getaffinity(0))
-    device, load = f"{processor()}, {cores} cores", os.getloadavg()[0]
-    print(f"{device}; load average at the start {load:.2f}")
-    if load > _BUSY * cores:
-        print("The machine is busy: these figures mean nothing.")
+    device, load = announce()
+    gpu = has_gpu()
+    if gpu:
+        device = f"GPU, {device}"
     rounds = _ROUNDS.value or (4 if _QUICK.value else 7)
-    names = list(dict.fromkeys(_CASES.value))
-    with processes(names, cores, quick=_QUICK.value) as groups:
+    cases = [CASES[name] for name in dict.fromkeys(_CASES.value)]
+    ways = {c.name: ways_of(c, quick=_QUICK.value, gpu=gpu) for c in cases}
+    with processes([w for mine in ways.values() for w in mine]) as groups:
         outcomes: list[Outcome] = []
-        for name in names:
-            ways = ways_of(CASES[name], quick=_QUICK.value)
-            outcomes.append(
-                race(CASES[name], ways, groups, cores, rounds, _STEPS.value)
-            )
+        for case in cases:
+            steps = _STEPS.value or turn_steps(case, gpu=gpu)
+            outcomes.append(race(case, ways[case.name], groups, cores(), rounds, steps))
             print(describe(outcomes[-1]), flush=True)
     if _JSON.value:
         rows = [outcome.row(device, load) for outcome in outcomes]
@@ -107,29 +107,39 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(verdict(outcomes, quick=_QUICK.value))
 
 
+def has_gpu() -> bool:
+    """Whether both sides find a GPU; asked in a process of its own."""
+    if not has_gpu_for_jax():
+        return False
+    question = (
+        "import jax, torch, sys;"
+        "sys.exit(not (torch.cuda.is_available() and jax.default_backend() == 'gpu'))"
+    )
+    return subprocess.run([sys.executable, "-c", question], check=False).returncode == 0
+
+
+def turn_steps(case: Case, *, gpu: bool) -> int:
+    """Returns the steps of a turn: about a second of work, so that turns mix."""
+    # Imported here: processes of PyTorch load this module, not JAX.
+    from slicebench.runner.plans import step_flop
+
+    if gpu:
+        return 50
+    return int(min(20, max(3, round(6e10 / step_flop(case.program)))))
+
+
 @contextlib.contextmanager
-def processes(
-    names: Sequence[str], cores: int, *, quick: bool
-) -> Iterator[dict[str, Group]]:
-    """Starts the processes that the named cases need, and ends them."""
+def processes(ways: Sequence[Way]) -> Iterator[dict[str, Group]]:
+    """Starts the processes that some ways need, and ends them."""
     groups: dict[str, Group] = {}
     with tempfile.TemporaryDirectory(prefix="throughput-") as scratch:
         try:
-            for way in (w for n in names for w in ways_of(CASES[n], quick=quick)):
-                if way.group not in groups:
-                    groups[way.group] = make_group(way.group, cores, scratch)
+            for name in dict.fromkeys(way.group for way in ways):
+                groups[name] = make_group(name, cores(), scratch)
             yield groups
         finally:
             for group in groups.values():
                 group.close()
-
-
-def processor() -> str:
-    """Returns the processor's name as the operating system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    found = [line.partition(":")[2] for line in lines if line.startswith("model name")]
-    return found[0].strip() if found else platform.processor() or platform.machine()
 
 
 def race(
@@ -173,7 +183,7 @@ def race(
         for name in ready
         if name not in failures
     }
-    return Outcome(case, cores, timings, failures)
+    return Outcome(case, ways, timings, failures)
 
 
 def get_ready(
@@ -208,13 +218,12 @@ def describe(outcome: Outcome) -> str:
     case = outcome.case
     weights = {timing.parameters for timing in outcome.timings.values()}
     lines = [
-        f"\n2D U-Net, width {case.network.width}, depth {case.network.depth} "
-        f"({'/'.join(f'{count:,}' for count in weights)} weights), batch {case.batch} "
-        f"of {case.grid[0]}x{case.grid[1]}, {outcome.trials} trials\n",
+        f"\n{case.title}: {'/'.join(f'{count:,}' for count in weights)} weights, "
+        f"{outcome.trials} trials at a time\n",
         outcome.table(),
         "",
     ]
-    peer = outcome.best(WAYS)
+    peer = outcome.best()
     if OURS in outcome.timings and peer:
         ratio = spread(outcome.ratios(peer), 2)
         lines.append(f"ours over the best peer ({peer}): {ratio}")

@@ -29,7 +29,7 @@ class SleepingBench:
         if method == "broken":
             raise RuntimeError("no compiler\nand more lines")
         self.trials[method] = trials
-        return Ready(compile_seconds=0.5, parameters=case.batch)
+        return Ready(compile_seconds=0.5, parameters=case.batch, trials=trials)
 
     def run(self, method, steps):
         if method == "late":
@@ -42,6 +42,9 @@ class SleepingBench:
     def drop(self):
         self.trials.clear()
 
+    def settled(self, word):
+        return word, self.trials["sleep"]
+
 
 @pytest.fixture(scope="module")
 def group():
@@ -51,7 +54,7 @@ def group():
 
 
 def test_rates_of_processes_that_start_together_are_added(group):
-    assert group.prepare("sleep", CASE, 3) == (0.5, CASE.batch)
+    assert group.prepare("sleep", CASE, 3) == (0.5, CASE.batch, 6)
     start = time.perf_counter()
     rate = group.rate("sleep", 5)
     wall = time.perf_counter() - start
@@ -101,7 +104,7 @@ class FakeGroup:
         self.log.append(("prepare", case.name, trials))
         if self.rates[method] is None:
             raise WayError("unprepared")
-        return Ready(1.0, self.parameters)
+        return Ready(1.0, self.parameters, trials)
 
     def rate(self, method, steps):
         self.log.append(("run", method, steps))
@@ -158,8 +161,8 @@ def make_outcome(case=CASE, failures=None, **extra):
         PROCESSES: [10.0, 20.0, 5.0],
         "bare jax.vmap": [99.0, 99.0, 99.0],
     } | extra
-    timings = {name: Timing(values, 3.0, 7) for name, values in rates.items()}
-    return Outcome(case, 2, timings, failures or {})
+    timings = {name: Timing(values, 3.0, 7, 2) for name, values in rates.items()}
+    return Outcome(case, WAYS, timings, failures or {})
 
 
 def test_ratios_are_taken_round_by_round_against_the_best_peer():
@@ -177,7 +180,7 @@ def test_ratios_are_taken_round_by_round_against_the_best_peer():
 
 def test_a_row_without_peers_has_nulls():
     failures = dict.fromkeys([EAGER], "ModuleNotFoundError: No module named 'torch'")
-    outcome = Outcome(CASE, 2, {OURS: Timing([4.0], 1.0, 7)}, failures)
+    outcome = Outcome(CASE, WAYS, {OURS: Timing([4.0], 1.0, 7, 2)}, failures)
     row = outcome.row("machine", 0.1)
     assert row["ours"] == 4
     assert row["peer"] is row["ratio"] is row["spread"] is row["alone"] is None
@@ -210,7 +213,7 @@ def test_a_compiled_peer_counts_as_quick_in_the_demo_case_only():
 
 
 def test_run_fails_where_the_own_side_fails():
-    outcome = Outcome(CASE, 2, {}, {OURS: "XlaRuntimeError: out of memory"})
+    outcome = Outcome(CASE, WAYS, {}, {OURS: "XlaRuntimeError: out of memory"})
     assert "out of memory" in str(throughput.verdict([outcome], quick=True))
 
 
@@ -218,7 +221,29 @@ def test_quick_form_is_part_of_the_full_form():
     for case in CASES.values():
         quick, full = ways_of(case, quick=True), ways_of(case, quick=False)
         assert set(quick) < set(full) == set(WAYS)
-        assert {OURS, ALONE, EAGER, PROCESSES} <= {way.name for way in quick}
+        assert {OURS, EAGER, PROCESSES} <= {way.name for way in quick}
+
+
+def test_gpu_race_has_both_peers_of_the_quick_form():
+    quick = ways_of(CASE, quick=True, gpu=True)
+    assert {way.method for way in quick if way.role == "peer"} == {
+        "half",
+        "half, graphs",
+    }
+    assert {way.group for way in quick} == {"jax gpu", "torch gpu"}
+
+
+def test_turns_of_small_networks_hold_more_steps():
+    steps = [throughput.turn_steps(case, gpu=False) for case in CASES.values()]
+    assert all(3 <= number <= 20 for number in steps)
+    assert throughput.turn_steps(CASE, gpu=False) == max(steps)
+
+
+def test_further_methods_are_called_in_every_process(group):
+    group.prepare("sleep", CASE, 3)
+    assert group.call("settled", "yes") == [("yes", 3)] * 2
+    with pytest.raises(WayError, match="AttributeError"):
+        group.call("unknown")
 
 
 def test_trials_of_a_way_fill_the_cores_once():

@@ -9,8 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from benchmarks._throughput_cases import CASES, Case
-from slicebench import spec
+from benchmarks._throughput_cases import CASES, flat_case, volume_case
 from slicebench.models.unet import UNet
 from slicebench.training.engine import count_parameters
 from slicebench.training.loss import segmentation_loss
@@ -19,14 +18,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is in the extra `bench`")
 
 from benchmarks import _throughput_torch, _torch_unet  # noqa: E402
 
-SMALL = Case(
-    name="small",
-    network=spec.Network(width=4, depth=2),
-    grid=(8, 12),
-    batch=2,
-    classes=3,
-    slices=6,
-)
+FLAT = flat_case(4, 2, (8, 12), 2, classes=3, slices=6)
+DEEP = volume_case(4, 2, (4, 8, 8), 2, volume=(5, 10, 9), volumes=4, classes=3)
+SMALL = {"2d": FLAT, "3d": DEEP}
 NORMS = ("instance", "group")
 
 
@@ -46,18 +40,25 @@ def pairs(network, torch_network):
 
 
 def as_torch(value, is_kernel):
-    """Height, width, inputs, outputs become outputs, inputs, height, width."""
+    """Space, inputs, outputs become outputs, inputs, space."""
     array = np.array(value)
-    return torch.from_numpy(array.transpose(3, 2, 0, 1).copy() if is_kernel else array)
+    if is_kernel:
+        array = np.moveaxis(array, (-1, -2), (0, 1)).copy()
+    return torch.from_numpy(array)
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def case(request):
+    return SMALL[request.param]
 
 
 @pytest.fixture(scope="module")
-def ours():
+def ours(case):
     """The suite's network; gains and shifts are random, so that a mix-up shows."""
     rng = np.random.default_rng(3)
 
     def build():
-        return UNet(SMALL.program, rngs=nnx.Rngs(params=0))
+        return UNet(case.program, rngs=nnx.Rngs(params=0))
 
     graph, shapes = nnx.split(nnx.eval_shape(build))
 
@@ -68,12 +69,8 @@ def ours():
     return nnx.merge(graph, jax.tree.map(draw, shapes))
 
 
-def make_torch(norm):
-    return _torch_unet.TorchUNet(SMALL.network, 1, SMALL.classes, norm)
-
-
-def twin(ours, norm="instance"):
-    network = make_torch(norm)
+def twin(ours, case, norm="instance"):
+    network = _torch_unet.TorchUNet(case.program, norm)
     for mine, other, is_kernel in pairs(ours, network):
         with torch.no_grad():
             other.copy_(as_torch(mine[...], is_kernel))
@@ -89,33 +86,51 @@ def first_batch(case, channels_last=False):
 def test_equal_number_of_weights(name):
     case = CASES[name]
     with torch.device("meta"):
-        network = _torch_unet.TorchUNet(case.network, 1, case.classes)
+        network = _torch_unet.TorchUNet(case.program)
     total = sum(leaf.numel() for leaf in network.parameters())
     assert total == count_parameters(case.program)
 
 
-def test_equal_weights_give_equal_outputs(ours):
+def test_equal_weights_give_equal_outputs(ours, case):
     graph, params = nnx.split(ours)
     forward = jax.jit(lambda params, batch: nnx.merge(graph, params)(batch))
-    expected = np.asarray(forward(params, SMALL.draw()[0][: SMALL.batch]))
-    assert expected.shape == (2, 8, 12, 3)
+    expected = np.asarray(forward(params, case.draw_patches()[0][: case.batch]))
+    assert expected.shape == (case.batch, *case.program.patch, 3)
     assert expected.std() > 0.1
     for norm, channels_last in itertools.product(NORMS, (False, True)):
-        theirs = twin(ours, norm)
+        theirs = twin(ours, case, norm)
         if channels_last:
-            theirs = theirs.to(memory_format=torch.channels_last)
+            layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
+            theirs = theirs.to(memory_format=layouts[expected.ndim])
         with torch.no_grad():
-            logits = theirs(first_batch(SMALL, channels_last)[0]).movedim(1, -1)
+            logits = theirs(first_batch(case, channels_last)[0]).movedim(1, -1)
         np.testing.assert_allclose(logits.numpy(), expected, atol=1e-4)
 
 
-def test_ready_batches_are_the_slices_in_order():
-    images, labels = SMALL.draw()
-    batches = _throughput_torch.ready_batches(SMALL, _throughput_torch.Method())
-    assert len(batches) == 3
+def test_ready_batches_are_the_patches_in_order(case):
+    images, labels = case.draw_patches()
+    batches = _throughput_torch.ready_batches(case, _throughput_torch.Method())
+    assert len(batches) == len(images) // case.batch
     joined = torch.cat([batch for batch, _ in batches]).movedim(1, -1).numpy()
     np.testing.assert_array_equal(joined, images)
     np.testing.assert_array_equal(torch.cat([y for _, y in batches]), labels)
+
+
+def test_batches_have_the_layout_asked_for(case):
+    images, _ = first_batch(case, channels_last=True)
+    assert images.stride(1) == 1 or images.shape[1] == 1
+    method = _throughput_torch.Method(channels_last=True)
+    network = _throughput_torch._make(case, method, "cpu")
+    kernel = network.encoder[0][3].weight
+    assert kernel.stride(1) == 1
+
+
+def test_patches_are_corners_of_the_volumes():
+    images, labels = DEEP.draw()
+    patches, truth = DEEP.draw_patches()
+    assert patches.shape == (4, 4, 8, 8, 1)
+    np.testing.assert_array_equal(patches[1], images[5:9, :8, :8])
+    np.testing.assert_array_equal(truth[3], labels[15:19, :8, :8])
 
 
 def test_equal_losses():
@@ -138,17 +153,16 @@ def test_loss_is_the_formula_where_it_can_be_worked_out():
     assert float(loss) == pytest.approx(np.log(2) + 1 - dice, abs=1e-6)
 
 
-def test_one_training_step_gives_equal_gradients_and_weights(ours):
-    theirs = twin(ours)
-    images, labels = SMALL.draw()
-    images, labels = images[: SMALL.batch], labels[: SMALL.batch]
+def test_one_training_step_gives_equal_gradients_and_weights(ours, case):
+    theirs = twin(ours, case)
+    images, labels = (array[: case.batch] for array in case.draw_patches())
     graph, params = nnx.split(ours)
 
     def loss_of(params):
         scores = nnx.merge(graph, params)(jnp.asarray(images))
         return segmentation_loss(scores, jnp.asarray(labels))
 
-    training = SMALL.program.training
+    training = case.program.training
     optimizer = optax.adamw(training.learning_rate, weight_decay=training.weight_decay)
 
     @jax.jit
@@ -160,7 +174,7 @@ def test_one_training_step_gives_equal_gradients_and_weights(ours):
     slope_network, stepped = (nnx.merge(graph, part) for part in step(params))
 
     torch_optimizer = _torch_unet.make_torch_optimizer(theirs, training)
-    _torch_unet.network_loss(theirs, *first_batch(SMALL)).backward()
+    _torch_unet.network_loss(theirs, *first_batch(case)).backward()
     for mine, other, is_kernel in pairs(slope_network, theirs):
         expected = as_torch(mine[...], is_kernel)
         torch.testing.assert_close(other.grad, expected, atol=1e-4, rtol=1e-3)
@@ -188,9 +202,9 @@ def one_thread_bench(tmp_path, monkeypatch):
     "method",
     [name for name, how in _throughput_torch.METHODS.items() if not how.compiled],
 )
-def test_every_eager_method_trains(one_thread_bench, method):
-    ready = one_thread_bench.prepare(method, SMALL, trials=2)
-    assert ready == (0.0, count_parameters(SMALL.program))
+def test_every_eager_method_trains(one_thread_bench, method, case):
+    ready = one_thread_bench.prepare(method, case, trials=2)
+    assert ready == (0.0, count_parameters(case.program), 2)
     networks = one_thread_bench.networks(method)
     before = [network.head.weight.clone() for network in networks]
     assert one_thread_bench.run(method, steps=3) == 6
@@ -205,6 +219,6 @@ def test_every_eager_method_trains(one_thread_bench, method):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiled_steps_give_the_eager_loss(one_thread_bench):
-    ready = one_thread_bench.prepare("compiled", SMALL, trials=1)
+    ready = one_thread_bench.prepare("compiled", FLAT, trials=1)
     assert ready.compile_seconds > 0
     assert one_thread_bench.run("compiled", steps=2) == 2
