@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import itertools
 
@@ -179,3 +180,101 @@ def test_slices_of_a_batch_do_not_touch_each_other(predict):
 def test_scores_do_not_depend_on_the_contrast_of_the_whole_input(predict):
     images = 10 * draw(2, 8, 8, 2)
     np.testing.assert_allclose(predict(4 * images), predict(images), atol=1e-3)
+
+
+def make_volumetric(kernels, pools, width=2):
+    return spec.Program(
+        dims="3d",
+        network=spec.Network(width=width, depth=len(kernels)),
+        training=spec.Training(),
+        grid=(8, 8),
+        channels=2,
+        classes=3,
+        slices=1,
+        volumetric=spec.Volumetric(patch=(4, 8, 8), kernels=kernels, pools=pools),
+    )
+
+
+def drawn_network(program, seed=1):
+    graph, weights = nnx.split(nnx.eval_shape(lambda: UNet(program, rngs=nnx.Rngs(0))))
+    rng = np.random.default_rng(seed)
+    weights = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), leaf.dtype), weights
+    )
+    return jax.jit(lambda x, valid=None: nnx.merge(graph, weights)(x, valid))
+
+
+def test_flat_kernels_make_a_volume_a_stack_of_slices_but_for_the_normalisation():
+    flat = make_volumetric(((1, 3, 3),) * 2, ((1, 2, 2),))
+    volume = draw(1, 4, 8, 8, 2)
+    network = drawn_network(flat)
+    # Equal slices have the statistics of their volume: then only kernels differ.
+    equal = jnp.broadcast_to(volume[:, :1], volume.shape)
+    alone = network(volume[:, :1])
+    np.testing.assert_allclose(
+        network(equal), jnp.broadcast_to(alone, (1, 4, 8, 8, 3)), rtol=1e-3, atol=1e-4
+    )
+    changed = network(volume.at[:, 3].set(draw(1, 8, 8, 2, seed=4)))
+    assert not np.allclose(changed[:, 0], network(volume)[:, 0])
+
+
+@pytest.mark.parametrize("pools", [((2, 2, 2),), ((1, 2, 2),)])
+@pytest.mark.parametrize("slices", [1, 3, 4])
+def test_padding_after_the_last_slice_changes_nothing(pools, slices):
+    network = drawn_network(make_volumetric(((3, 3, 3),) * 2, pools))
+    volume = draw(2, 12, 8, 8, 2)
+    depth = max(slices + slices % 2, 2)
+    wanted = network(volume[:, :depth], valid(slices, depth))[:, :slices]
+    for longer, seed in ((depth, 7), (depth + 2, 8), (12, 9)):
+        # Whatever stands in the padding.
+        noisy = volume.at[:, slices:].set(
+            1e3 * draw(2, 12, 8, 8, 2, seed=seed)[:, slices:]
+        )
+        found = network(noisy[:, :longer], valid(slices, longer))[:, :slices]
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def valid(slices, depth):
+    return jnp.broadcast_to(jnp.arange(depth) < slices, (2, depth))
+
+
+def test_a_full_patch_needs_no_mask():
+    network = drawn_network(make_volumetric(((3, 3, 3),) * 2, ((2, 2, 2),)))
+    volume = draw(2, 4, 8, 8, 2)
+    np.testing.assert_allclose(
+        network(volume, valid(4, 4)), network(volume), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_patch_without_slices_gives_finite_scores():
+    network = drawn_network(make_volumetric(((3, 3, 3),) * 2, ((2, 2, 2),)))
+    assert np.isfinite(network(draw(2, 4, 8, 8, 2), valid(0, 4))).all()
+
+
+def test_the_maximum_of_a_block_leaves_padding_out():
+    images = -jnp.ones((1, 4, 2, 2, 1))
+    below, deep = pool(images, (2, 2, 2), jnp.array([[True, True, True, False]]))
+    assert below.ravel().tolist() == [-1, -1]
+    assert deep.tolist() == [[True, True]]
+    below, deep = pool(images, (2, 2, 2), jnp.array([[True, True, False, False]]))
+    assert below.ravel().tolist() == [-1, 0]
+    assert deep.tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("dims", ["2d", "3d"])
+def test_half_precision_stays_close_and_keeps_its_weights_whole(dims):
+    whole = make_volumetric(((3, 3, 3),) * 2, ((2, 2, 2),))
+    shape = (2, 4, 8, 8, 2)
+    if dims == "2d":
+        whole = make_program(spec.Network(width=2, depth=2), channels=2)
+        shape = (2, 16, 16, 2)
+    half = dataclasses.replace(whole, precision="bfloat16")
+    assert half.name != whole.name
+    weights = nnx.state(nnx.eval_shape(lambda: UNet(half, rngs=nnx.Rngs(0))))
+    assert {leaf.dtype for leaf in jax.tree.leaves(weights)} == {jnp.dtype("float32")}
+    images = draw(*shape)
+    scores = drawn_network(half)(images)
+    assert scores.dtype == jnp.float32
+    wanted = np.asarray(drawn_network(whole)(images))
+    error = np.abs(np.asarray(scores) - wanted)
+    assert 0 < error.mean() < 0.05 * wanted.std()

@@ -96,3 +96,55 @@ def test_huge_scores_stay_finite():
     )
     assert np.isfinite(loss)
     assert np.isfinite(slope).all()
+
+
+def draw_volume(seed=0):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (2, 5, 3, 4, 3)).astype(np.float32)
+    labels = rng.integers(0, 3, (2, 5, 3, 4)).astype(np.uint8)
+    weight = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 1, 0]], np.float32)
+    return logits, labels, weight
+
+
+def test_weights_of_one_are_the_loss_of_the_annotated_slices_alone():
+    logits, labels, weight = draw_volume()
+    known = weight > 0
+    wanted = reference(logits[known], labels[known])
+    assert float(segmentation_loss(logits, labels, weight)) == pytest.approx(
+        wanted, rel=1e-5
+    )
+
+
+def test_weights_are_shares_of_the_mean():
+    logits, labels, weight = draw_volume()
+    once = float(segmentation_loss(logits, labels, weight))
+    slope = jax.grad(lambda w: segmentation_loss(logits, labels, w))(weight)
+    nudge = np.zeros(weight.shape, np.float32)
+    nudge[0, 2] = 0.01
+    more = float(segmentation_loss(logits, labels, weight + nudge))
+    assert more - once == pytest.approx(0.01 * float(slope[0, 2]), rel=0.05)
+
+
+def test_neither_loss_nor_slope_depends_on_labels_of_weight_zero():
+    logits, labels, weight = draw_volume()
+    noise = np.random.default_rng(9).integers(0, 3, labels.shape).astype(np.uint8)
+    other = np.where(weight[..., None, None] > 0, labels, noise)
+    assert (other != labels).any()
+    one, two = (
+        jax.value_and_grad(segmentation_loss)(jnp.asarray(logits), given, weight)
+        for given in (labels, other)
+    )
+    assert float(one[0]) == float(two[0])
+    np.testing.assert_array_equal(one[1], two[1])
+    assert not np.asarray(one[1])[weight == 0].any()
+
+
+def test_more_slices_that_nobody_annotated_leave_the_loss_unchanged():
+    logits, labels, weight = draw_volume()
+    longer = [
+        np.concatenate([part, part[:, ::-1]], axis=1) for part in (logits, labels)
+    ]
+    padded = np.concatenate([weight, 0 * weight], axis=1)
+    assert float(segmentation_loss(*longer, padded)) == pytest.approx(
+        float(segmentation_loss(logits, labels, weight)), rel=1e-6
+    )
