@@ -34,8 +34,10 @@ def convolve(images: Images, kernel: Kernel, layout: str = "single") -> Outputs:
       Array with the images' space.
 
     Raises:
-      ValueError: No such layout.
+      ValueError: No such layout, or a kernel of even size.
     """
+    if not all(size % 2 for size in kernel.shape[:-2]):
+        raise ValueError(f"kernel {kernel.shape[:-2]}: sizes must be odd")
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r}: allowed are {', '.join(LAYOUTS)}")
     return LAYOUTS[layout](images, kernel)

@@ -36,7 +36,7 @@ KernelGradient = Callable[[Images, Outputs, tuple[int, ...]], Kernel]
 
 _Matrix = tuple[tuple[float, ...], ...]
 _Grid = Sequence[Sequence[Array]]
-_Points = Float[Array, "point tile channel"]
+_Points = Float[Array, "16 _ _"]
 
 # F(2x2, 3x3): tiles of four pixels a side, two outputs a side.
 _OF_IMAGES: _Matrix = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
