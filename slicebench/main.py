@@ -37,7 +37,15 @@ flags.DEFINE_bool("smoke", False, "The same path, tiny.")
 flags.DEFINE_bool("dry_run", False, "Print what would be done, and stop.")
 flags.DEFINE_bool("status", False, "Print how far the work folder is, and stop.")
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
-flags.DEFINE_enum("plan", "fixed", ["fixed"], "How trials are laid over devices.")
+flags.DEFINE_enum(
+    "plan",
+    None,
+    ["timed", "fixed"],
+    "How trials are laid over devices. timed: the plan kept for this machine, or the "
+    "fastest of a few that are timed first where the run is long enough for that to "
+    "pay. fixed: by rule, without timing. A work folder keeps the plan it was begun "
+    "with. Default: timed, with --smoke fixed.",
+)
 flags.DEFINE_float(
     "checkpoint_seconds", 60.0, "Time between checkpoints.", lower_bound=0
 )
@@ -64,7 +72,7 @@ def read_options() -> runner.Options:
         dry_run=FLAGS.dry_run,
         status=FLAGS.status,
         keep_weights=FLAGS.keep_weights,
-        plan=FLAGS.plan,
+        plan=FLAGS.plan or ("fixed" if FLAGS.smoke else "timed"),
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
     )
@@ -145,7 +153,10 @@ def _flag_names() -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Runs the command; bad input ends with exit status 2 and one line."""
+    """Runs the command; bad input ends with exit status 2 and one line.
+
+    So does a network that is too large for the machine, with status 1.
+    """
     runner.show_logs()
     try:
         if len(arguments) > 1:
@@ -154,9 +165,9 @@ def main(arguments: list[str]) -> None:
             )
         runner.use_all_cores()
         run(read_options())
-    except InputError as error:
+    except (InputError, runner.OutOfMemoryError) as error:
         sys.stderr.write(f"slicebench: {error}\n")
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)
 
 
 if __name__ == "__main__":

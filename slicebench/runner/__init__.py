@@ -1,5 +1,6 @@
 """From an experiment to results: the one orchestrator."""
 
+from slicebench.runner.memory import OutOfMemoryError
 from slicebench.runner.options import Options, Overrides, parse_names, parse_numbers
 from slicebench.runner.plans import use_all_cores
 from slicebench.runner.preview import preview
@@ -9,6 +10,7 @@ from slicebench.runner.study import Study, make_study
 
 __all__ = [
     "Options",
+    "OutOfMemoryError",
     "Overrides",
     "Session",
     "Study",

@@ -1,5 +1,6 @@
 """One batch of trials: what they annotate, their training and their scores."""
 
+import collections
 import dataclasses
 import logging
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from slicebench import spec
@@ -24,7 +26,8 @@ from slicebench.training.engine import Engine, Plan, trial_params
 from slicebench.training.step import TrialState
 
 _log = logging.getLogger(__name__)
-_SYNC_EVERY = 10
+_CHUNK = 10
+"""Steps after which progress is told; the host is at most two such chunks ahead."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,16 +127,53 @@ class TaskWork:
 
 
 class ProgramWork:
-    """Compiled programs for one task: training and prediction."""
+    """Compiled programs, training and prediction, on one task or fold at a time.
 
-    def __init__(self, program: spec.Program, plan: Plan, work: TaskWork):
-        """Puts the pool and the held-out slices on the devices."""
-        self.work = work
+    Attributes:
+      program: What is trained.
+      plan: How.
+      work: The task or fold.
+    """
+
+    def __init__(
+        self,
+        program: spec.Program,
+        plan: Plan,
+        work: TaskWork,
+        engine: Engine | None = None,
+    ):
+        """Puts the pool and the held-out slices on the devices.
+
+        Args:
+          program: What is trained.
+          plan: How.
+          work: The task or fold.
+          engine: The program under this plan, if it is compiled already.
+        """
         self.program = program
         self.plan = plan
-        self.engine = Engine(program, plan, work.make_bank(program))
-        scorer = work.scorer
-        self.predictor = make_predictor(program, plan, scorer.cases, hard=scorer.hard)
+        self.engine = engine or Engine(program, plan, work.make_bank(program))
+        cases, hard = work.scorer.cases, work.scorer.hard
+        self.predictor = make_predictor(program, plan, cases, hard=hard)
+        self.work = work
+        self._fresh = True
+
+    def use(self, work: TaskWork) -> None:
+        """Goes on with another fold: equal shapes are not compiled again.
+
+        Every batch of the fold before must be finished.
+        """
+        if work is self.work:
+            return
+        self.work, self._fresh = work, True
+        self.engine.use(work.make_bank(self.program))
+        cases, hard = work.scorer.cases, work.scorer.hard
+        if hard == self.predictor.hard:
+            self.predictor.use(cases)
+        else:
+            spent = self.predictor.compile_seconds
+            self.predictor = make_predictor(self.program, self.plan, cases, hard=hard)
+            self.predictor.compile_seconds = spent
 
     @property
     def compile_seconds(self) -> float:
@@ -162,26 +202,56 @@ class ProgramWork:
         made = [self.work.annotate(trial, self.program.slices) for trial in padded]
         arrays = self.engine.put([item[0] for item in made])
         before = self.engine.compile_seconds
-        state = checkpoints.restore(self.engine.abstract_state())
+        state = self._restore(checkpoints)
         if state is None:
             state = self.engine.init([trial.training_seed for trial in padded])
         self.engine.compile(state, arrays)
         self._log_compilation(self.engine.compile_seconds - before)
-        step = int(state.step[0])
+        state = self._advance(state, arrays, checkpoints, checkpoint_seconds, progress)
+        return state, [item[1] for item in made[: len(trials)]]
+
+    def _restore(self, checkpoints: BatchCheckpoints) -> TrialState | None:
+        state = checkpoints.restore(self.engine.abstract_state())
+        if state is not None and int(state.step[0]) % self.plan.steps_per_call:
+            _log.warning("checkpoint is between two calls of this plan: not used")
+            return None
+        return state
+
+    def _advance(
+        self,
+        state: TrialState,
+        arrays: TrialArrays,
+        checkpoints: BatchCheckpoints,
+        checkpoint_seconds: float,
+        progress: Callable[[int], None],
+    ) -> TrialState:
+        """Does the steps that are left, the host one chunk ahead of the devices."""
+        step, total = int(state.step[0]), self.program.training.steps
         progress(step)
         saved = time.monotonic()
-        total = self.program.training.steps
+        each = self.plan.steps_per_call
+        under_way: collections.deque[tuple[jax.Array, int]] = collections.deque()
+
+        def wait(most: int) -> None:
+            while len(under_way) > most:
+                mark, steps = under_way.popleft()
+                jax.block_until_ready(mark)
+                progress(steps)
+
         while step < total:
-            chunk = min(_SYNC_EVERY, total - step)
-            for _ in range(chunk):
+            chunk = min(each * max(1, _CHUNK // each), total - step)
+            for _ in range(chunk // each):
                 state = self.engine.step(state, arrays)
             step += chunk
-            jax.block_until_ready(state.step)
-            progress(chunk)
+            # The state's own buffers are given to the next call: a copy is waited for.
+            under_way.append((jnp.copy(state.step), chunk))
+            wait(1)
             if step < total and time.monotonic() - saved >= checkpoint_seconds:
+                wait(0)
                 checkpoints.save(state, step)
                 saved = time.monotonic()
-        return state, [item[1] for item in made[: len(trials)]]
+        wait(0)
+        return state
 
     def _log_compilation(self, seconds: float) -> None:
         if seconds:
@@ -195,43 +265,45 @@ class ProgramWork:
         seconds: float,
         pool: ThreadPoolExecutor,
     ) -> Callable[[], Finished]:
-        """Predicts on the devices, starts scoring on host threads.
+        """Starts prediction and scoring on host threads, beside the next training.
+
+        The first prediction of a fold may compile: it is waited for, so that
+        compilation is told apart and nothing compiles beside a training.
 
         Returns:
           A function that waits for the scores and returns the batch's rows.
         """
-        predictions = self.predictor.predict(state.params)
         healthy, losses = np.asarray(state.healthy), np.asarray(state.loss)
         supervised = np.asarray(state.supervised)
-        futures: list[Future[Any]] = []
-        cut: dict[str, list[np.ndarray]] = {}
-        for index, trial in enumerate(trials):
-            cases = list(by_case(predictions[index], self.predictor.cases))
-            cut[trial.trial_id] = cases
-            futures.append(
-                pool.submit(
-                    self.work.scorer.score, cases, diverged=not bool(healthy[index])
-                )
-            )
+        params = state.params
+        first = self.predictor.predict(params) if self._fresh else None
+        self._fresh = False
+
+        def predict() -> list[tuple[list[np.ndarray], Future[Any]]]:
+            found = self.predictor.predict(params) if first is None else first
+            return [
+                self._submit(found[index], bool(healthy[index]), pool)
+                for index in range(len(trials))
+            ]
+
+        predicted = pool.submit(predict)
 
         def finish() -> Finished:
             rows: list[dict[str, Any]] = []
             scores: list[dict[str, Any]] = []
-            for index, (trial, future) in enumerate(zip(trials, futures, strict=True)):
+            cut: dict[str, list[np.ndarray]] = {}
+            for index, (cases, future) in enumerate(predicted.result()):
+                trial = trials[index]
                 test, development = future.result()
+                cut[trial.trial_id] = cases
                 scores += [{"trial_id": trial.trial_id, **row} for row in test]
                 rows.append(
-                    {
-                        **{
-                            field.name: getattr(trial, field.name)
-                            for field in dataclasses.fields(trial)
-                        },
-                        **annotated[index],
-                        **_effort(self.program, annotated[index], supervised[index]),
-                        **{f"development_{k}": v for k, v in development.items()},
-                        "trial_id": trial.trial_id,
+                    _row(trial)
+                    | annotated[index]
+                    | _effort(self.program, annotated[index], supervised[index])
+                    | {f"development_{k}": v for k, v in development.items()}
+                    | {
                         "status": "ok" if healthy[index] else "diverged",
-                        "steps": trial.training.steps,
                         "seconds": seconds / len(trials),
                         "final_loss": float(losses[index]),
                     }
@@ -239,6 +311,13 @@ class ProgramWork:
             return Finished(trials=rows, scores=scores, predictions=cut)
 
         return finish
+
+    def _submit(
+        self, predictions: np.ndarray, healthy: bool, pool: ThreadPoolExecutor
+    ) -> tuple[list[np.ndarray], Future[Any]]:
+        cases = list(by_case(predictions, self.predictor.cases))
+        score = self.work.scorer.score
+        return cases, pool.submit(score, cases, diverged=not healthy)
 
     def keep_weights(
         self, folder: Path, trials: Sequence[spec.Trial], state: TrialState
@@ -257,4 +336,14 @@ def _effort(
     return {
         "epochs": slices / annotated["annotated_slices"],
         "supervised_voxels": int(supervised) * plane,
+    }
+
+
+def _row(trial: spec.Trial) -> dict[str, Any]:
+    """Columns of the trials table that stand before anything is trained."""
+    fields = dataclasses.fields(trial)
+    return {
+        **{field.name: getattr(trial, field.name) for field in fields},
+        "trial_id": trial.trial_id,
+        "steps": trial.training.steps,
     }

@@ -57,7 +57,8 @@ class Options:
       dry_run: Print the plan and stop.
       status: Print how far the work folder is and stop.
       keep_weights: Keep every network's last weights.
-      plan: `fixed`: chosen by rule, not by timing.
+      plan: `fixed`: chosen by rule. `timed`: a kept plan, or the fastest of a few
+        that are timed where the run is long enough for that to pay.
       checkpoint_seconds: Time between checkpoints of a running batch.
       command: The command as typed, for the record.
     """

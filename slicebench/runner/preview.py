@@ -6,11 +6,12 @@ from typing import Any
 from slicebench import spec
 from slicebench.runner.cells import CEILING
 from slicebench.runner.options import Options
+from slicebench.runner.planner import Planner
 from slicebench.runner.plans import (
-    bank_bytes,
     choose_plan,
     estimate_seconds,
-    trial_bytes,
+    in_words,
+    plan_bytes,
 )
 from slicebench.runner.study import Study
 from slicebench.statistics import FIXED_MARGINS, Components, power, seeds_needed
@@ -40,8 +41,9 @@ def preview(study: Study, options: Options) -> str:
         lines.append(f"task {name} ({kind}), fold {fold}: {sizes} cases")
     lines += ["", *_cells(study), ""]
     total = 0.0
+    planner = Planner(options.plan, options.workdir)
     for program in study.programs.values():
-        seconds, text = _program(study, program)
+        seconds, text = _program(study, program, planner)
         total += seconds
         lines.append(text)
     lines.append(f"estimated time: {total / 60:.0f} min (compilation and report apart)")
@@ -114,19 +116,27 @@ def _cells(study: Study) -> list[str]:
     return lines
 
 
-def _program(study: Study, program: spec.Program) -> tuple[float, str]:
-    plan = choose_plan(program)
+def _program(
+    study: Study, program: spec.Program, planner: Planner
+) -> tuple[float, str]:
     trials = [t for t in study.trials if t.program == program.name]
     task = study.task_of(trials[0])
     scored = sum(case.depth for case in (*task.development, *task.test))
     seconds = estimate_seconds(program, len(trials), scored)
-    memory = plan.trials * trial_bytes(program) + plan.devices * bank_bytes(program)
+    choice = planner.known(program)
+    plan = choice.plan if choice else choose_plan(program)
+    if choice:
+        how = f"{choice.how} plan"
+    elif planner.too_short(program, len(trials)):
+        how = "fixed plan, the run is too short for timing others"
+    else:
+        how = "first plan of a few that will be timed"
     return seconds, (
         f"program {program.name}: {program.dims}, width {program.network.width}, depth "
         f"{program.network.depth}, grid {program.grid[0]}x{program.grid[1]}, "
         f"{program.training.steps} steps of {program.training.batch}: {len(trials)} "
-        f"trials, {plan.trials} at a time on {plan.devices} devices, about "
-        f"{memory / 1e9:.2f} GB"
+        f"trials, {plan.trials} at a time on {in_words(plan)} ({how}), about "
+        f"{plan_bytes(program, plan) / 1e9:.2f} GB"
     )
 
 

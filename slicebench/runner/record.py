@@ -4,10 +4,10 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from slicebench import spec
@@ -19,8 +19,9 @@ from slicebench.results import read_json, write_json_atomic
 from slicebench.runner.cells import CEILING
 from slicebench.runner.experiments import resolve
 from slicebench.runner.options import Options
+from slicebench.runner.plan_cache import machine
 from slicebench.runner.study import Study
-from slicebench.training.engine import Plan, count_parameters
+from slicebench.training.engine import count_parameters
 
 _PACKAGES = (
     "slicebench",
@@ -47,8 +48,16 @@ _AXES = (
 )
 
 
-def describe(study: Study, options: Options, plans: dict[str, Plan]) -> dict[str, Any]:
-    """Returns the content of experiment.json."""
+def describe(
+    study: Study, options: Options, plans: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Returns the content of experiment.json.
+
+    Args:
+      study: What is run.
+      options: How.
+      plans: `Planner.records`: plans so far, by program.
+    """
     firsts = {name: task for (name, _), task in reversed(study.tasks.items())}
     return {
         "schema_version": 1,
@@ -69,16 +78,10 @@ def describe(study: Study, options: Options, plans: dict[str, Plan]) -> dict[str
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
-        "device": {
-            "platform": jax.default_backend(),
-            "kind": jax.local_devices()[0].device_kind,
-            "count": jax.local_device_count(),
-        },
+        "device": machine(),
         "plan": {
             "name": options.plan,
-            "programs": {
-                name: dataclasses.asdict(plan) for name, plan in plans.items()
-            },
+            "programs": {n: plans[n] for n in study.programs if n in plans},
         },
         "num_trials": len(study.trials),
     }

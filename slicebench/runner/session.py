@@ -13,8 +13,11 @@ from slicebench import spec
 from slicebench.errors import InputError
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
+from slicebench.runner.compiled import CompiledPrograms, compiled_programs
+from slicebench.runner.memory import is_out_of_memory
 from slicebench.runner.options import Options
-from slicebench.runner.plans import choose_plan
+from slicebench.runner.planner import Planner
+from slicebench.runner.plans import count_cores
 from slicebench.runner.progress import progress_bar
 from slicebench.runner.record import (
     Examples,
@@ -23,10 +26,12 @@ from slicebench.runner.record import (
     write_experiment,
 )
 from slicebench.runner.study import Study
+from slicebench.runner.timing import Racer
 from slicebench.training.checkpoints import BatchCheckpoints
 from slicebench.training.engine import Plan
 
 _log = logging.getLogger(__name__)
+_TIMES = ("planning", "compile", "training", "evaluation")
 
 
 def batches_of(
@@ -80,26 +85,31 @@ class Session:
         self.study = study
         self.options = options
         self.store = Store(options.workdir)
-        self.plans = {n: choose_plan(p) for n, p in study.programs.items()}
+        self._planner = Planner(options.plan, options.workdir)
+        self._compiled: dict[tuple[str, Plan], ProgramWork] = {}
         self._started = time.monotonic()
-        self._spent = {"compile": 0.0, "training": 0.0, "evaluation": 0.0}
+        self._programs = CompiledPrograms(None, None)
+        self._spent = dict.fromkeys(_TIMES, 0.0)
         self._steps = 0
         earlier = options.workdir / "compute.json"
         self._before = read_json(earlier) if earlier.exists() else {}
 
     def run(self) -> None:
-        """Trains what is missing; every finished batch is written at once."""
-        with _only_one(self.options.workdir):
+        """Trains what is missing; every finished batch is written at once.
+
+        Raises:
+          InputError: The work folder cannot be used.
+          OutOfMemoryError: Not even one trial fits on a device.
+        """
+        with _only_one(self.options.workdir), compiled_programs() as programs:
+            self._programs = programs
             self._run()
 
     def _run(self) -> None:
         self._clean()
         trials = self.store.read_trials()
         refuse_other_training(self.options.workdir, trials, self.study)
-        write_experiment(
-            self.options.workdir / "experiment.json",
-            describe(self.study, self.options, self.plans),
-        )
+        self._write_experiment()
         done = self.store.done() & {trial.trial_id for trial in self.study.trials}
         trained = sum(t.training.steps for t in self.study.trials if t.trial_id in done)
         total = sum(trial.training.steps for trial in self.study.trials)
@@ -109,13 +119,19 @@ class Session:
             _log.info(
                 "%d of %d trials are there already", len(done), len(self.study.trials)
             )
-        workers = max(plan.devices for plan in self.plans.values())
         with (
             progress_bar(total, trained) as bar,
-            ThreadPoolExecutor(max_workers=workers) as pool,
+            # One thread more, which waits for predictions.
+            ThreadPoolExecutor(max_workers=count_cores() + 1) as pool,
         ):
             for key in self.study.tasks:
                 self._run_task(key, done, bar, pool)
+
+    def _write_experiment(self) -> None:
+        write_experiment(
+            self.options.workdir / "experiment.json",
+            describe(self.study, self.options, self._planner.records),
+        )
 
     def _clean(self) -> None:
         """Removes what a killed run left behind."""
@@ -130,36 +146,106 @@ class Session:
         self, key: tuple[str, int], done: set[str], bar: Any, pool: ThreadPoolExecutor
     ) -> None:
         mine = [t for t in self.study.trials if (t.task, t.fold) == key]
+        names = {trial.program for trial in mine}
+        # Folds share programs; those of the task before only hold memory.
+        self._compiled = {k: w for k, w in self._compiled.items() if k[0] in names}
         work = TaskWork(self.study.tasks[key])
         examples = Examples(self.options.workdir, work.task, mine)
         for name in dict.fromkeys(trial.program for trial in mine):
-            plan = self.plans[name]
             trials = [trial for trial in mine if trial.program == name]
-            batches = batches_of(trials, plan.trials, done)
-            if batches:
-                self._run_program(name, plan, work, batches, examples, bar, pool)
+            while any(trial.trial_id not in done for trial in trials):
+                done |= self._run_program(name, trials, work, done, examples, bar, pool)
         examples.finish()
 
     def _run_program(
         self,
         name: str,
-        plan: Plan,
+        trials: list[spec.Trial],
         work: TaskWork,
+        done: set[str],
+        examples: Examples,
+        bar: Any,
+        pool: ThreadPoolExecutor,
+    ) -> set[str]:
+        """Runs what is missing; ends early where memory runs out.
+
+        Returns:
+          Ids of all trials that are finished then.
+        """
+        compiled = self._compile(name, trials, work, done)
+        batches = batches_of(trials, compiled.plan.trials, done)
+        shown = bar.n
+        try:
+            self._run_batches(compiled, batches, examples, bar, pool)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return self.store.done()
+        # Outside the handler: the error's frames hold arrays of the batch.
+        plan = compiled.plan
+        del self._compiled[name, plan], compiled
+        self._planner.shrink(self.study.programs[name], plan)
+        self._write_experiment()
+        finished = self.store.done()
+        for batch in batches:
+            self._checkpoints(batch).remove()
+        kept = [t for batch in batches for t in batch if t.trial_id in finished]
+        bar.update(shown + sum(t.training.steps for t in kept) - bar.n)
+        return finished
+
+    def _compile(
+        self, name: str, trials: list[spec.Trial], work: TaskWork, done: set[str]
+    ) -> ProgramWork:
+        """Chooses the program's plan and puts the task on the devices."""
+        program, start = self.study.programs[name], time.monotonic()
+
+        def build(plan: Plan) -> Racer:
+            arrays, _ = work.annotate(trials[0], program.slices)
+            return Racer(program, plan, work.make_bank(program), arrays)
+
+        left = sum(
+            trial.program == name and trial.trial_id not in done
+            for trial in self.study.trials
+        )
+        plan, engine = self._planner.choose(program, left, build)
+        self._spent["planning"] += time.monotonic() - start
+        self._write_experiment()
+        found = self._compiled.get((name, plan))
+        if found is None:
+            found = ProgramWork(program, plan, work, engine)
+            self._compiled[name, plan] = found
+        found.use(work)
+        return found
+
+    def _run_batches(
+        self,
+        compiled: ProgramWork,
         batches: list[list[spec.Trial]],
         examples: Examples,
         bar: Any,
         pool: ThreadPoolExecutor,
     ) -> None:
-        compiled = ProgramWork(self.study.programs[name], plan, work)
+        """Trains one batch after another; each is scored while the next one trains."""
         pending: Callable[[], None] | None = None
-        for batch in batches:
-            finish = self._run_batch(compiled, batch, examples, bar, pool)
-            # Scores of the last batch were made on host threads meanwhile.
+        try:
+            for batch in batches:
+                finish = self._run_batch(compiled, batch, examples, bar, pool)
+                if pending is not None:
+                    pending()
+                pending = finish
+        except RuntimeError:
+            # What the batch before has reached is not lost with this one.
             if pending is not None:
-                pending()
-            pending = finish
+                with contextlib.suppress(RuntimeError):
+                    pending()
+            raise
         if pending is not None:
             pending()
+
+    def _checkpoints(self, batch: list[spec.Trial]) -> BatchCheckpoints:
+        folder = self.options.workdir / "checkpoints"
+        return BatchCheckpoints(folder / f"batch-{_part(batch)}")
 
     def _run_batch(
         self,
@@ -169,9 +255,7 @@ class Session:
         bar: Any,
         pool: ThreadPoolExecutor,
     ) -> Callable[[], None]:
-        part = spec.digest([trial.trial_id for trial in batch])
-        folder = self.options.workdir / "checkpoints"
-        checkpoints = BatchCheckpoints(folder / f"batch-{part}")
+        checkpoints = self._checkpoints(batch)
         before, start = compiled.compile_seconds, time.monotonic()
 
         def progress(steps: int) -> None:
@@ -192,13 +276,17 @@ class Session:
             time.monotonic() - trained - (compiled.compile_seconds - between)
         )
         if self.options.keep_weights:
-            compiled.keep_weights(folder / "final", batch, state)
+            final = self.options.workdir / "checkpoints" / "final"
+            compiled.keep_weights(final, batch, state)
 
         def write() -> None:
+            waiting = time.monotonic()
             finished: Finished = finish()
             examples.add(finished.predictions)
-            self.store.append(part, finished.trials, finished.scores)
+            self.store.append(_part(batch), finished.trials, finished.scores)
             checkpoints.remove()
+            self._programs.publish()
+            self._spent["evaluation"] += time.monotonic() - waiting
             self._write_compute()
 
         return write
@@ -216,11 +304,17 @@ class Session:
             "wall_seconds": time.monotonic() - self._started,
             "trial_steps": self._steps,
             **{f"{name}_seconds": spent for name, spent in self._spent.items()},
+            "programs_read_from_cache": self._programs.hits,
         }
         write_json_atomic(
             self.options.workdir / "compute.json",
             {name: self._before.get(name, 0) + value for name, value in new.items()},
         )
+
+
+def _part(batch: list[spec.Trial]) -> str:
+    """Returns the name of a batch: a digest of its trials."""
+    return spec.digest([trial.trial_id for trial in batch])
 
 
 def status_text(study: Study, options: Options) -> str:

@@ -28,10 +28,16 @@ class Plan:
     Attributes:
       devices: Local devices that share the trial axis.
       trials_per_device: Trials of a batch on each device.
+      layout: How convolutions lay out the trial axis, one of
+        `slicebench.models.convolution.LAYOUTS`.
+      steps_per_call: Training steps in one compiled call; divides the number of
+        steps of the program, so that no second program is needed for a rest.
     """
 
     devices: int
     trials_per_device: int
+    layout: str = "single"
+    steps_per_call: int = 1
 
     @property
     def trials(self) -> int:
@@ -66,6 +72,34 @@ def over_trials(
     return jax.jit(local, **options)
 
 
+Step = Callable[[TrialState, TrialArrays, Bank], TrialState]
+
+
+def repeat(step: Step, times: int, *, unroll: bool) -> Step:
+    """Returns the function that does several training steps of one trial.
+
+    Args:
+      step: One training step.
+      times: How many.
+      unroll: Write the steps one after another instead of in a loop. On a CPU
+        convolutions inside a loop are lowered to a slow form.
+    """
+    if times == 1:
+        return step
+
+    def steps(state: TrialState, trial: TrialArrays, bank: Bank) -> TrialState:
+        if not unroll:
+            # A number known beforehand: no device has to ask whether to go on.
+            return jax.lax.fori_loop(
+                0, times, lambda _, last: step(last, trial, bank), state
+            )
+        for _ in range(times):
+            state = step(state, trial, bank)
+        return state
+
+    return steps
+
+
 class Engine:
     """The compiled programs of one `spec.Program` under one plan.
 
@@ -73,19 +107,39 @@ class Engine:
       program: What is trained.
       plan: How.
       compile_seconds: Time spent compiling so far.
+      bank: The pool's slices on the devices, an argument of the compiled step.
     """
 
     def __init__(self, program: spec.Program, plan: Plan, bank: Bank):
-        """Puts the bank on the devices; compiles at the first batch."""
+        """Puts the bank on the devices; compiles at the first batch.
+
+        Raises:
+          ValueError: The plan's steps of a call do not divide the program's.
+        """
+        if program.training.steps % plan.steps_per_call:
+            raise ValueError(
+                f"steps_per_call {plan.steps_per_call}: must divide the "
+                f"{program.training.steps} steps of program {program.name}"
+            )
         self.program = program
         self.plan = plan
         self.compile_seconds = 0.0
         self.mesh = trial_mesh(plan.devices)
         self.split = NamedSharding(self.mesh, PartitionSpec(TRIAL_AXIS))
-        self.bank = jax.device_put(bank, NamedSharding(self.mesh, PartitionSpec()))
+        self.bank: Any = None
+        self.use(bank)
         self._init: Any = over_trials(make_init(program), self.mesh, [False])
         self._first: Any = None
         self._step: Any = None
+
+    def use(self, bank: Bank | None) -> None:
+        """Replaces the bank by one of equal shapes, such as another fold's.
+
+        Nothing is compiled again. None frees the devices' memory.
+        """
+        self.bank = None
+        if bank is not None:
+            self.bank = jax.device_put(bank, NamedSharding(self.mesh, PartitionSpec()))
 
     def put(self, trials: Sequence[TrialArrays]) -> TrialArrays:
         """Stacks the arrays of a batch of trials onto the devices."""
@@ -125,8 +179,10 @@ class Engine:
         if self._step is not None:
             return
         start = time.perf_counter()
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        one = make_step(self.program, self.plan.layout)
         step = over_trials(
-            make_step(self.program),
+            repeat(one, self.plan.steps_per_call, unroll=on_cpu),
             self.mesh,
             [False, False, True],
             donate_argnums=0,
@@ -135,11 +191,21 @@ class Engine:
         self.compile_seconds += time.perf_counter() - start
 
     def step(self, state: TrialState, trials: TrialArrays) -> TrialState:
-        """Advances every trial of the batch by one step (asynchronously).
+        """Advances every trial by the plan's steps of a call (asynchronously).
 
         The given state is consumed: its buffers hold the new one.
         """
         return self._step(state, trials, self.bank)
+
+    def step_bytes(self) -> int:
+        """Returns the memory that the compiled step needs on each device."""
+        need = self._step.memory_analysis()
+        return int(
+            need.argument_size_in_bytes
+            + need.output_size_in_bytes
+            + need.temp_size_in_bytes
+            - need.alias_size_in_bytes
+        )
 
 
 def trial_params(params: Params, index: int) -> Params:

@@ -68,7 +68,8 @@ def test_on_a_cpu_every_device_trains_one_trial():
 
 def test_elsewhere_memory_decides_how_many_trials_fit(gpu):
     program = make_program(spec.Network(width=16, depth=4), grid=(64, 64))
-    need = trial_bytes(program)
+    need = trial_bytes(program, "matmul")
+    assert need > trial_bytes(program)
     gpu((bank_bytes(program) + 5.5 * need) / 0.6)
     assert choose_plan(program).trials_per_device == 5
     gpu(1e15)

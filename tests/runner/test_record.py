@@ -6,7 +6,7 @@ import pytest
 
 from slicebench.errors import InputError
 from slicebench.runner import Options, preview, status_text
-from slicebench.runner.plans import choose_plan
+from slicebench.runner.planner import Planner
 from slicebench.runner.record import Examples, describe, write_experiment
 from slicebench.runner.session import batches_of
 from tests.runner import small
@@ -57,8 +57,13 @@ def test_the_record_is_plain_json_and_complete():
     options = Options(
         experiment="budget_sweep", workdir=small.NOWHERE, smoke=True, command="typed"
     )
-    plans = {name: choose_plan(p) for name, p in study.programs.items()}
-    record = json.loads(json.dumps(describe(study, options, plans)))
+    planner = Planner("fixed", small.NOWHERE)
+    planner.choose(small.program(), 5, build=None)
+    record = json.loads(json.dumps(describe(study, options, planner.records)))
+    (plan,) = record["plan"]["programs"].values()
+    assert plan["how"] == "fixed"
+    assert plan["machine"] == record["device"]
+    assert plan["trials_per_device"] == plan["steps_per_call"] == 1
     assert record["experiment"] == "budget_sweep"
     assert record["command"] == "typed"
     assert record["num_trials"] == len(study.trials) == 5

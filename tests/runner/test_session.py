@@ -24,7 +24,7 @@ def finished(tmp_path_factory):
     original = engine.make_step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            engine, "make_step", lambda program: made.append(1) or original(program)
+            engine, "make_step", lambda *given: made.append(1) or original(*given)
         )
         outcome = command.run(*SMOKE, f"--workdir={workdir}", "--keep_weights")
     return workdir, outcome, len(made)
