@@ -73,6 +73,12 @@ _TRIAL = [
     ("seconds", pa.float64(), False),
     ("final_loss", pa.float64(), True),
 ]
+_LATER = [
+    ("interpolated_slices", pa.int64(), True),
+    ("interpolated_share", pa.float64(), True),
+    ("extent_marks", pa.int64(), True),
+]
+"""Trial columns that came after results were published: null in older parts."""
 
 
 def _schema(columns: Sequence[tuple[str, Any, bool]]) -> Any:
@@ -83,12 +89,14 @@ def _schema(columns: Sequence[tuple[str, Any, bool]]) -> Any:
 RESULTS: Any = _schema(_SHARED + _SCORE + _STATUS)
 """Arrow schema of a results part: one row a trial, case, class and metric."""
 
-TRIALS: Any = _schema(_SHARED + _TRIAL + _STATUS)
+TRIALS: Any = _schema(_SHARED + _TRIAL + _LATER + _STATUS)
 """Arrow schema of a trials part: one row a trial.
 
 `network`, `training` and `foreground_by_class` are canonical JSON; `epochs` are
 passes over annotated slices, `seconds` wall time, `final_loss` is null where it
-was not finite.
+was not finite; `interpolated_share` is the share of pseudo-labelled slices among
+those that entered a loss, `extent_marks` counts first and last slices that an
+annotator marked beside the annotated ones.
 """
 
 STATUSES = ("ok", "diverged")
@@ -293,13 +301,29 @@ def _read_part(path: Path, schema: Any, columns: list[str] | None = None) -> Any
                 f"{path}: results schema {number}, this version reads "
                 f"{spec.RESULTS_SCHEMA}"
             )
-        missing = [name for name in schema.names if name not in found.names]
+        later = {name for name, _, _ in _LATER} - set(found.names)
+        wanted = [name for name in columns or schema.names if name not in later]
+        missing = [name for name in wanted if name not in found.names]
         if missing:
             raise InputError(f"{path}: columns missing: {', '.join(missing)}")
-        return file.read(columns=columns or schema.names)
+        table = file.read(columns=wanted)
+        if columns is None and later & set(schema.names):
+            table = _with_nulls(table, schema)
+        return table
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a readable Parquet file ({reason})") from error
+
+
+def _with_nulls(table: Any, schema: Any) -> Any:
+    """Gives an older table the columns that came later."""
+    arrays = [
+        table.column(field.name)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(arrays, schema=schema)
 
 
 def _frame(tables: list[Any], schema: Any) -> pd.DataFrame:
@@ -307,8 +331,10 @@ def _frame(tables: list[Any], schema: Any) -> pd.DataFrame:
     nullable = {pa.int64(): pd.Int64Dtype()}
     whole: Any = pa.concat_tables([schema.empty_table(), *tables])
     frame = cast(pd.DataFrame, whole.to_pandas())
-    column = whole.column("slices_per_volume")
-    frame["slices_per_volume"] = column.to_pandas(types_mapper=nullable.get)
+    for field in schema:
+        if field.nullable and field.type == pa.int64():
+            column = whole.column(field.name)
+            frame[field.name] = column.to_pandas(types_mapper=nullable.get)
     return _ordered(frame, schema)
 
 

@@ -172,6 +172,7 @@ class Program:
       precision: Floating type of the network's arithmetic; weights, sums and
         optimiser are float32 in either case.
       volumetric: Patch, kernels and pooling of a 3D program; None in 2D.
+      pseudo_slots: Most interpolated slices of a trial; 0 where none are used.
     """
 
     dims: Dims
@@ -183,6 +184,7 @@ class Program:
     slices: int
     precision: Precision = "float32"
     volumetric: Volumetric | None = dataclasses.field(default=None, metadata=_ADDED)
+    pseudo_slots: int = dataclasses.field(default=0, metadata=_ADDED)
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from slicebench import spec
 from slicebench.data.prepared import PreparedTask
@@ -328,14 +329,28 @@ class ProgramWork:
 
 
 def _effort(
-    program: spec.Program, annotated: dict[str, Any], supervised: np.integer
+    program: spec.Program,
+    annotated: dict[str, Any],
+    supervised: Int[np.ndarray, " kind"],
 ) -> dict[str, float]:
-    """How often a trial saw its labels: epochs over them, and voxels."""
+    """How often a trial saw its labels.
+
+    Args:
+      program: What was trained.
+      annotated: The trial's columns, with `annotated_slices`.
+      supervised: Annotated and interpolated slices that entered a loss.
+
+    Returns:
+      Epochs over annotated slices, supervised voxels, and the share of
+      interpolated slices among all that supervised.
+    """
     plane = float(np.prod(program.patch[-2:]))
-    slices = int(supervised) * plane / float(np.prod(program.grid))
+    true, interpolated = map(int, supervised)
+    slices = true * plane / float(np.prod(program.grid))
     return {
         "epochs": slices / annotated["annotated_slices"],
-        "supervised_voxels": int(supervised) * plane,
+        "supervised_voxels": (true + interpolated) * plane,
+        "interpolated_share": interpolated / max(true + interpolated, 1),
     }
 
 

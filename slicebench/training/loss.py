@@ -10,23 +10,25 @@ _SMOOTH = 1.0
 
 def segmentation_loss(
     logits: Float[Array, "batch *space class"],
-    labels: UInt8[Array, " batch *space"],
-    weight: Float[Array, "batch depth"] | None = None,
+    labels: UInt8[Array, " batch *space"] | Float[Array, "batch *space class"],
+    weight: Float[Array, " batch *depth"] | None = None,
 ) -> Float[Array, ""]:
     """Mean cross-entropy over voxels plus 1 - mean soft Dice over classes.
 
     Dice sums run over the whole batch (Milletari et al. 2016 in the batch form
-    of nnU-Net), foreground classes only. In 2D every voxel given here is
-    annotated: slices without labels never enter a batch. In 3D both parts are
-    weighted sums over slices, so that labels of weight 0 change nothing.
+    of nnU-Net), foreground classes only. In 2D every slice given here has a
+    label. In 3D both parts are weighted sums over slices, so that labels of
+    weight 0 change nothing.
 
     Args:
       logits: Class scores.
-      labels: Class indices.
-      weight: Weight of each slice of each patch, not all 0; None weighs all
-        voxels alike.
+      labels: Class indices, or shares of the classes.
+      weight: Weight of each image, or of each slice of each patch, not all 0;
+        None weighs all voxels alike.
     """
-    truth = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    truth = labels
+    if labels.ndim < logits.ndim:
+        truth = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     log_share = jax.nn.log_softmax(logits)
     entropy = -(truth * log_share).sum(-1)
     share = jnp.exp(log_share)
@@ -34,9 +36,8 @@ def segmentation_loss(
     if weight is None:
         mean = entropy.mean()
     else:
-        voxel = weight[:, :, None, None]
-        plane = entropy.shape[2] * entropy.shape[3]
-        mean = (voxel * entropy).sum() / (weight.sum() * plane)
+        voxel = weight.reshape(*weight.shape, *(1,) * (entropy.ndim - weight.ndim))
+        mean = (voxel * entropy).sum() / jnp.broadcast_to(voxel, entropy.shape).sum()
         overlap, total = voxel[..., None] * overlap, voxel[..., None] * total
     axes = tuple(range(logits.ndim - 1))
     overlap, total = overlap.sum(axes)[1:], total.sum(axes)[1:]

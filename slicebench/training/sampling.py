@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from slicebench import spec
-from slicebench.training.arrays import Bank, TrialArrays
+from slicebench.training.arrays import Bank, Pseudo, TrialArrays
 
 Plane = Float[Array, "batch height width"]
 
@@ -26,12 +26,16 @@ def draw_slices(
       batch: Slices in a batch.
       sampling: `balanced` or `uniform`.
     """
-    balanced = (jnp.arange(batch) < round(batch / 3)) & (sampling == "balanced")
-    return draw_from_rows(trial, key, balanced)[0]
+    return draw_from_rows(trial, key, first_third(batch, sampling))[0]
+
+
+def first_third(batch: int, sampling: str) -> Bool[Array, " batch"]:
+    """Which draws of a 2D batch are to hold a class."""
+    return (jnp.arange(batch) < round(batch / 3)) & (sampling == "balanced")
 
 
 def draw_from_rows(
-    trial: TrialArrays, key: Array, balanced: Bool[Array, " batch"]
+    trial: TrialArrays | Pseudo, key: Array, balanced: Bool[Array, " batch"]
 ) -> tuple[Int[Array, " batch"], Int[Array, " batch"]]:
     """Draws slices, and returns with each the class it was drawn for.
 
@@ -128,9 +132,14 @@ def read_labels(
     columns: Float[Array, "..."],
 ) -> UInt8[Array, "..."]:
     """Nearest labels at fractional positions; the arguments broadcast."""
-    height, width = bank.labels.shape[1:]
-    nearest = _index(jnp.round(rows), height), _index(jnp.round(columns), width)
-    return bank.labels[which, *nearest]
+    return bank.labels[which, *nearest_index(rows, columns, bank.labels.shape[1:])]
+
+
+def nearest_index(
+    rows: Float[Array, "..."], columns: Float[Array, "..."], plane: tuple[int, ...]
+) -> tuple[Int[Array, "..."], Int[Array, "..."]]:
+    """Indices of the nearest pixels; beyond the border the edge repeats."""
+    return _index(jnp.round(rows), plane[0]), _index(jnp.round(columns), plane[1])
 
 
 def read_images(

@@ -17,6 +17,7 @@ from slicebench.models.unet import UNet
 from slicebench.training.arrays import Bank, TrialArrays
 from slicebench.training.loss import segmentation_loss
 from slicebench.training.patches import Patches, draw_patches
+from slicebench.training.pseudo import draw_mixed
 from slicebench.training.sampling import draw_batch, draw_slices
 
 Params = Any
@@ -33,8 +34,8 @@ class TrialState(NamedTuple):
       step: Steps done.
       loss: Running mean of the loss, the last 20 steps weighing most.
       healthy: False from the first loss or update that is not finite.
-      supervised: Annotated slices that entered a loss so far, parts of slices
-        counted whole.
+      supervised: Annotated and interpolated slices that entered a loss so far,
+        parts of slices counted whole.
     """
 
     params: Params
@@ -42,7 +43,7 @@ class TrialState(NamedTuple):
     step: Int[Array, ""]
     loss: Float[Array, ""]
     healthy: Bool[Array, ""]
-    supervised: Int[Array, ""]
+    supervised: Int[Array, " kind"]
 
 
 def make_network(program: spec.Program, layout: str = "single") -> nnx.GraphDef[UNet]:
@@ -95,7 +96,7 @@ def make_init(
             step=jnp.int32(0),
             loss=jnp.float32(0),
             healthy=jnp.bool_(True),
-            supervised=jnp.int32(0),
+            supervised=jnp.zeros(2, jnp.int32),
         )
 
     return init
@@ -135,7 +136,7 @@ def make_step(
             healthy=state.healthy
             & jnp.isfinite(loss)
             & jnp.isfinite(optax.tree.norm(updates)),
-            supervised=state.supervised + _annotated(batch),
+            supervised=state.supervised + _labelled(batch),
         )
 
     return step
@@ -148,16 +149,26 @@ def _make_draw(program: spec.Program) -> Callable[..., Patches]:
     def slices(trial: TrialArrays, bank: Bank, which: Array, change: Array) -> Patches:
         drawn = draw_slices(trial, which, training.batch, training.sampling)
         images, labels = draw_batch(bank, drawn, change, training.augmentation)
-        return Patches(images=images, labels=labels, weight=None, valid=None)
+        return Patches(images, labels, weight=None, valid=None, filled=None)
+
+    def mixed(trial: TrialArrays, bank: Bank, which: Array, change: Array) -> Patches:
+        drawn = draw_mixed(trial, bank, which, change, program)
+        images, truth, weight, filled = drawn
+        return Patches(images, truth, weight=weight, valid=None, filled=filled)
 
     def patches(trial: TrialArrays, bank: Bank, which: Array, change: Array) -> Patches:
         return draw_patches(trial, bank, which, change, program)
 
-    return slices if program.volumetric is None else patches
+    if program.volumetric is not None:
+        return patches
+    return mixed if program.pseudo_slots else slices
 
 
-def _annotated(batch: Patches) -> Int[Array, ""]:
-    """Annotated slices of a batch."""
+def _labelled(batch: Patches) -> Int[Array, " kind"]:
+    """Annotated and interpolated slices of a batch."""
     if batch.weight is None:
-        return jnp.int32(len(batch.labels))
-    return (batch.weight > 0).sum().astype(jnp.int32)
+        return jnp.array([len(batch.labels), 0], jnp.int32)
+    known = batch.weight > 0
+    filled = jnp.zeros_like(known) if batch.filled is None else batch.filled
+    counts = [(known & ~filled).sum(), (known & filled).sum()]
+    return jnp.stack(counts).astype(jnp.int32)

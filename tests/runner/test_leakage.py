@@ -7,17 +7,24 @@ test cases, are replaced by noise; training must not notice.
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from slicebench import spec
 from slicebench.runner.batches import TaskWork
 from slicebench.selection import STRATEGIES
+from slicebench.training.patches import draw_patches
 from slicebench.training.sampling import draw_batch, draw_slices
 from tests.runner import small
 
 STEPS = 6
 AUGMENTATION = spec.Augmentation()
+VOLUMETRIC = dataclasses.replace(
+    small.program(),
+    dims="3d",
+    volumetric=spec.Volumetric(patch=(8, 16, 16), kernels=(), pools=()),
+)
 
 
 def noise_labels(label, seed):
@@ -62,6 +69,16 @@ def first_batches(arrays, bank):
     return jax.vmap(draw)(np.arange(STEPS))
 
 
+def first_patches(trial, bank):
+    trial, bank = jax.tree.map(jnp.asarray, (trial, bank))
+
+    def draw(step):
+        key = jax.random.fold_in(jax.random.wrap_key_data(trial.key), step)
+        return draw_patches(trial, bank, *jax.random.split(key), VOLUMETRIC)
+
+    return jax.vmap(draw)(np.arange(STEPS))
+
+
 def make_trials(strategy):
     uses = STRATEGIES[strategy].uses_features
     return [
@@ -75,8 +92,10 @@ def make_trials(strategy):
 def training_inputs(task, trial):
     work = TaskWork(task)
     arrays, columns = work.annotate(trial, small.program().slices)
-    bank = work.make_bank(small.program())
-    return jax.tree.leaves((arrays, first_batches(arrays, bank))), columns
+    volumes = trial.dims == "3d"
+    bank = work.make_bank(VOLUMETRIC if volumes else small.program())
+    drawn = (first_patches if volumes else first_batches)(arrays, bank)
+    return jax.tree.leaves((arrays, drawn)), columns
 
 
 def masks(task, trials):
@@ -86,10 +105,11 @@ def masks(task, trials):
     return [np.any(volume, axis=0) for volume in zip(*both, strict=True)]
 
 
+@pytest.mark.parametrize("dims", ["2d", "3d"])
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
-def test_training_inputs_do_not_depend_on_hidden_labels(strategy):
+def test_training_inputs_do_not_depend_on_hidden_labels(strategy, dims):
     task = small.task()
-    trial = make_trials(strategy)[1]
+    trial = dataclasses.replace(make_trials(strategy)[1], dims=dims)
     hidden = scrambled(task, masks(task, [trial]))
     labels = np.concatenate([case.label for case in task.pool])
     noisy = np.concatenate([case.label for case in hidden.pool])

@@ -6,7 +6,8 @@ import itertools
 import numpy as np
 import pytest
 
-from slicebench.runner.batches import TaskWork
+from slicebench import spec
+from slicebench.runner.batches import TaskWork, _effort
 from slicebench.runner.cells import CEILING
 from slicebench.selection import STRATEGIES
 from tests.runner import small
@@ -60,9 +61,25 @@ def test_columns_count_foreground_and_work(work):
     (name,) = small.task().classes
     assert columns["foreground_by_class"][name]["slices"] == found.sum()
     assert 1 <= columns["foreground_by_class"][name]["volumes"] <= 3
-    drawn = trial.training.steps * trial.training.batch
-    assert columns["epochs"] == drawn / 12
-    assert columns["supervised_voxels"] == drawn * 32 * 32
+
+
+def test_effort_counts_epochs_over_annotated_slices():
+    annotated = {"annotated_slices": 12}
+    effort = _effort(small.program(), annotated, np.array([48, 0]))
+    assert effort == {
+        "epochs": 4.0,
+        "supervised_voxels": 48 * 32 * 32,
+        "interpolated_share": 0.0,
+    }
+    # A patch of a quarter of the plane counts as a quarter of a slice.
+    volumetric = spec.Volumetric(patch=(4, 16, 16), kernels=(), pools=())
+    patches = dataclasses.replace(small.program(), volumetric=volumetric)
+    effort = _effort(patches, annotated, np.array([48, 16]))
+    assert effort == {
+        "epochs": 1.0,
+        "supervised_voxels": 64 * 16 * 16,
+        "interpolated_share": 0.25,
+    }
 
 
 def test_the_ceiling_annotates_every_slice_and_no_padding(work):
