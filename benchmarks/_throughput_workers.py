@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol
 
-from benchmarks._throughput_cases import Case
-
 WARM_UP_STEPS = 2
 """Steps that run, outside every time, before a way's first round."""
 _PATIENCE = 1800.0
@@ -37,7 +35,7 @@ class Ready(NamedTuple):
 class Bench(Protocol):
     """What runs inside a process."""
 
-    def prepare(self, method: str, case: Case, trials: int) -> Ready:
+    def prepare(self, method: str, case: Any, trials: int) -> Ready:
         """Makes `trials` trainings ready, compiled and warm."""
         ...
 
@@ -75,9 +73,18 @@ class Group:
       bench: Import path of the `Bench`, as `module:class`.
       processes: How many.
       settings: Keyword arguments of the class.
+      ranked: Also tell each process its number and how many there are, as
+        `rank` and `processes`.
     """
 
-    def __init__(self, bench: str, processes: int, settings: Mapping[str, Any]):
+    def __init__(
+        self,
+        bench: str,
+        processes: int,
+        settings: Mapping[str, Any],
+        *,
+        ranked: bool = False,
+    ):
         context = multiprocessing.get_context("spawn")
         # Kept here, because a barrier that nobody holds is gone before the
         # processes have read it.
@@ -85,17 +92,19 @@ class Group:
         self._lost = ""
         self._links: list[Connection] = []
         self._processes: list[Any] = []
-        for _ in range(processes):
+        for rank in range(processes):
             here, there = context.Pipe()
+            place = {"rank": rank, "processes": processes} if ranked else {}
             process = context.Process(
-                target=_serve, args=(there, self._barrier.wait, bench, dict(settings))
+                target=_serve,
+                args=(there, self._barrier.wait, bench, {**settings, **place}),
             )
             process.start()
             there.close()
             self._links.append(here)
             self._processes.append(process)
 
-    def prepare(self, method: str, case: Case, trials: int) -> Ready:
+    def prepare(self, method: str, case: Any, trials: int) -> Ready:
         """Makes a method ready in every process; the slowest counts.
 
         Raises:
