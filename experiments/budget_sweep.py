@@ -38,14 +38,20 @@ def densities(info: TaskInfo) -> tuple[int, ...]:
 
 
 def network(info: TaskInfo) -> Network:
-    """A small network for phantoms, a plain U-Net of width 16 for real volumes."""
-    return Network(width=8, depth=3) if info.synthetic else Network(width=16, depth=4)
+    """A small network for phantoms and in 3D, else a plain U-Net of width 16."""
+    if info.synthetic or info.dims == "3d":
+        return Network(width=8, depth=3)
+    return Network(width=16, depth=4)
 
 
 def training(info: TaskInfo) -> Training:
-    """Equal work for every cell of a task."""
+    """Equal work for every cell of a task and dims."""
+    flip = Augmentation(flip=info.synthetic)
+    if info.dims == "3d":
+        patch = (16, 48, 48) if info.synthetic else (32, 64, 64)
+        return Training(steps=300, batch=2, augmentation=flip, patch=patch)
     if info.synthetic:
-        return Training(steps=150, batch=8, augmentation=Augmentation(flip=True))
+        return Training(steps=150, batch=8, augmentation=flip)
     return Training(steps=400, batch=16)
 
 

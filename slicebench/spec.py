@@ -263,6 +263,11 @@ class Trial:
         """Digest of canonical JSON of every field and the results schema."""
         return digest([RESULTS_SCHEMA, self])
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return self.training.steps
+
     def cell(self) -> tuple[Any, ...]:
         """Returns what repeated trials share: every factor except the seeds."""
         return tuple(getattr(self, name) for name in CELL_FIELDS)
@@ -281,8 +286,9 @@ CELL_FIELDS = (
     "scope",
     "interpolation",
     "pseudo_weight",
+    "steps",
 )
-"""Trial fields (all of them result columns but the last) that name a cell."""
+"""Columns of a trial that name a cell."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -301,7 +307,9 @@ class Contrast:
         (mean score gained by each halving of slices per volume at fixed
         budget; positive favours many volumes with few slices each).
       metric: Score that is compared.
-      where: Factor values that both sides share.
+      where: Factor values that both sides share. Where several multiples of the
+        schedule are trained, a contrast takes `steps_factor` 1 unless it names
+        another.
       a: Factor values of the side that a positive estimate favours.
       b: Factor values of the other side.
       each: Axes over which one contrast a value is made.
@@ -367,6 +375,11 @@ class Experiment:
       features: Slice features for strategies that use them.
       scope: `within` or `pooled` values.
       interpolations: Mask interpolations.
+      pseudo_weights: Loss weights of interpolated slices.
+      steps_factors: Multiples of the schedule's steps: 1, and beside it 0.5 and
+        2 where a contrast is to be repeated with less and more training.
+      keep: Says of a combination of factors whether it is trained; None keeps
+        all. Its `steps_factor` and every field of a cell can be asked for.
       dims: `2d` or `3d` values.
       num_seeds: Seeds of every cell.
       network: Architecture.
@@ -386,6 +399,9 @@ class Experiment:
     features: tuple[str, ...] = ("intensity",)
     scope: tuple[Literal["within", "pooled"], ...] = ("within",)
     interpolations: tuple[str, ...] = ("none",)
+    pseudo_weights: tuple[float, ...] = (0.5,)
+    steps_factors: tuple[float, ...] = (1.0,)
+    keep: Callable[[Mapping[str, Any]], bool] | None = None
     dims: tuple[Dims, ...] = ("2d",)
     num_seeds: int = 20
     network: Network | Callable[[TaskInfo], Network] = Network()

@@ -18,6 +18,7 @@ _FACTORS = {
     "scope": "{} volumes",
     "interpolation": "interpolation {}",
     "pseudo_weight": "pseudo-label weight {}",
+    "steps": "{} steps",
 }
 
 FEW_SEEDS = 10

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from slicebench import spec
@@ -71,11 +71,26 @@ def make_cells(
     explaining = given if cells else (*given, *AXES_THAT_FIT)
     _check_reachable(cells, left, info, explaining)
     ceilings = [
-        Cell(factors=_ceiling(dims, info, total_slices), seeds=experiment.ceiling_seeds)
+        Cell(
+            factors=_ceiling(experiment, dims, info, total_slices),
+            seeds=experiment.ceiling_seeds,
+        )
         for dims in experiment.dims
         if experiment.ceiling_seeds
     ]
     return cells + ceilings, left
+
+
+def base_steps(
+    experiment: spec.Experiment, info: spec.TaskInfo, dims: spec.Dims
+) -> int:
+    """Returns the steps of a task's schedule, factor 1."""
+    info = dataclasses.replace(info, dims=dims)
+    return resolve(experiment.training, info).steps
+
+
+def _times(factor: float, steps: int) -> int:
+    return max(1, round(factor * steps))
 
 
 def _combinations(
@@ -89,23 +104,44 @@ def _combinations(
         experiment.strategies,
         experiment.scope,
         experiment.interpolations,
+        experiment.steps_factors,
     )
-    return [
-        {
-            "dims": dims,
-            "budget": budget,
-            "num_volumes": budget // density,
-            "slices_per_volume": density,
-            "volume_strategy": volumes,
-            "strategy": strategy,
-            "features": features,
-            "scope": scope,
-            "interpolation": interpolation,
-            "pseudo_weight": 0.0,
-        }
-        for dims, budget, density, volumes, strategy, scope, interpolation in axes
-        for features in _features(strategy, experiment)
-    ]
+    made: list[dict[str, Any]] = []
+    for (
+        dims,
+        budget,
+        density,
+        volumes,
+        strategy,
+        scope,
+        interpolation,
+        factor,
+    ) in axes:
+        steps = _times(factor, base_steps(experiment, info, dims))
+        for features, weight in itertools.product(
+            _features(strategy, experiment), _weights(interpolation, experiment)
+        ):
+            factors = {
+                "dims": dims,
+                "budget": budget,
+                "num_volumes": budget // density,
+                "slices_per_volume": density,
+                "volume_strategy": volumes,
+                "strategy": strategy,
+                "features": features,
+                "scope": scope,
+                "interpolation": interpolation,
+                "pseudo_weight": weight,
+                "steps": steps,
+            }
+            asked = {**factors, "steps_factor": factor}
+            if experiment.keep is None or experiment.keep(asked):
+                made.append(factors)
+    return made
+
+
+def _weights(interpolation: str, experiment: spec.Experiment) -> tuple[float, ...]:
+    return (0.0,) if interpolation == "none" else experiment.pseudo_weights
 
 
 def _without_quota(factors: dict[str, Any]) -> dict[str, Any]:
@@ -138,9 +174,18 @@ def _misfit(
         )
     if factors["num_volumes"] < 2:
         return "one volume only: its patient would decide the score"
+    return _twin(factors, experiment)
+
+
+def _twin(factors: dict[str, Any], experiment: spec.Experiment) -> str | None:
+    """Says of which cell this one would be a copy, with the same masks and labels."""
+    if factors["slices_per_volume"] > 1:
+        return None
     same = factors["strategy"] == "fixed_interval" and "random" in experiment.strategies
-    if density == 1 and same and factors["scope"] == "within":
+    if same and factors["scope"] == "within":
         return "identical by construction to random at one slice per volume"
+    if factors["interpolation"] != "none" and factors["scope"] == "within":
+        return "identical by construction to none at one slice per volume"
     return None
 
 
@@ -170,7 +215,12 @@ def _asked(factors: dict[str, Any], axis: str) -> int:
     return factors[axis]
 
 
-def _ceiling(dims: spec.Dims, info: spec.TaskInfo, total_slices: int) -> dict[str, Any]:
+def _ceiling(
+    experiment: spec.Experiment,
+    dims: spec.Dims,
+    info: spec.TaskInfo,
+    total_slices: int,
+) -> dict[str, Any]:
     return {
         "dims": dims,
         "budget": total_slices,
@@ -182,11 +232,15 @@ def _ceiling(dims: spec.Dims, info: spec.TaskInfo, total_slices: int) -> dict[st
         "scope": "within",
         "interpolation": "none",
         "pseudo_weight": 0.0,
+        "steps": base_steps(experiment, info, dims),
     }
 
 
 def plan_contrasts(
-    experiment: spec.Experiment, task: str, target: str, cells: list[Cell]
+    experiment: spec.Experiment,
+    info: spec.TaskInfo,
+    target: str,
+    cells: list[Cell],
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Makes the planned contrasts of one task; those without cells are dropped.
 
@@ -196,18 +250,42 @@ def plan_contrasts(
     planned: list[dict[str, Any]] = []
     dropped: list[dict[str, str]] = []
     factors = [cell.factors for cell in cells if cell.factors["strategy"] != CEILING]
-    for contrast in experiment.contrasts:
+    for template in experiment.contrasts:
         for dims in experiment.dims:
+            contrast = _in_steps(template, experiment, info, dims)
             rows = [row for row in factors if row["dims"] == dims]
             for each in _each(contrast, rows):
                 where = _enough_volumes(contrast, each, rows)
-                entry = _entry(contrast, task, target, dims, where)
+                entry = _entry(contrast, info.name, target, dims, where)
                 reason = _missing(contrast, where, rows)
                 if reason is None:
                     planned.append(entry)
                 else:
                     dropped.append({"name": entry["name"], "reason": reason})
     return planned, dropped
+
+
+def _in_steps(
+    contrast: spec.Contrast,
+    experiment: spec.Experiment,
+    info: spec.TaskInfo,
+    dims: spec.Dims,
+) -> spec.Contrast:
+    """Writes multiples of a schedule as steps; one that names none takes 1."""
+    steps = base_steps(experiment, info, dims)
+
+    def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
+        rest = {k: v for k, v in values.items() if k != "steps_factor"}
+        if "steps_factor" in values:
+            rest["steps"] = _times(values["steps_factor"], steps)
+        return rest
+
+    sides = {name: resolved(getattr(contrast, name)) for name in ("where", "a", "b")}
+    if len(experiment.steps_factors) > 1 and not any(
+        "steps" in side for side in sides.values()
+    ):
+        sides["where"]["steps"] = steps
+    return dataclasses.replace(contrast, **sides)
 
 
 def _each(contrast: spec.Contrast, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ def _check(experiment: spec.Experiment) -> None:
 
 
 def _check_contrast(contrast: spec.Contrast) -> None:
-    factors = spec.CELL_FIELDS[2:]
+    factors = (*spec.CELL_FIELDS[2:], "steps_factor")
     named = [*contrast.where, *contrast.a, *contrast.b, *contrast.each]
     for what, given, allowed in (
         *(("factor", name, factors) for name in named),

@@ -14,6 +14,7 @@ from slicebench.models.topology import plan_volumetric
 from slicebench.runner.cells import (
     AXES_THAT_FIT,
     CEILING,
+    Cell,
     LeftOut,
     make_cells,
     plan_contrasts,
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 _SLICE_STEP = 256
 """Bank sizes are padded to this, so that folds share compiled programs."""
+
+_SLOT_STEP = 64
+"""Room for interpolated slices is padded to this, for the same reason."""
 
 _TRAINING_CHOICES = {
     "optimizer": ("adamw", "sgd"),
@@ -154,24 +158,28 @@ def _resolve(
     info = _smallest(folds)
     total = sum(case.depth for case in first.pool)
     cells, left = make_cells(experiment, info, total_slices=total, given=given)
-    contrasts, dropped = plan_contrasts(experiment, first.name, first.target, cells)
+    contrasts, dropped = plan_contrasts(experiment, info, first.target, cells)
     programs: dict[str, spec.Program] = {}
     trials: list[spec.Trial] = []
     for dims in experiment.dims:
-        made = [_program(task, experiment, dims, info) for task in folds]
         ours = [cell for cell in cells if cell.factors["dims"] == dims]
+        slots = _pseudo_slots(ours, folds)
         most = max((cell.seeds for cell in ours), default=0)
-        trials += [
-            _trial(
-                folds[seed % len(folds)], made[seed % len(folds)], cell.factors, seed
-            )
-            for seed in range(most)
-            for cell in ours
-            if seed < cell.seeds
-        ]
-        # With fewer seeds than folds some programs have no trial.
-        used = {trial.program for trial in trials}
-        programs |= {each.name: each for each in made if each.name in used}
+        for seed in range(most):
+            task = folds[seed % len(folds)]
+            for cell in ours:
+                if seed >= cell.seeds:
+                    continue
+                filled = cell.factors["interpolation"] != "none"
+                program = _program(
+                    task,
+                    experiment,
+                    dataclasses.replace(info, dims=dims),
+                    steps=cell.factors["steps"],
+                    slots=slots if filled else 0,
+                )
+                programs[program.name] = program
+                trials.append(_trial(task, program, cell.factors, seed))
     return Study(
         experiment=experiment,
         tasks={(task.name, task.fold): task for task in folds},
@@ -231,15 +239,33 @@ def _training(training: spec.Training, task: PreparedTask) -> spec.Training:
     return dataclasses.replace(training, augmentation=augmentation)
 
 
+def _pseudo_slots(cells: list[Cell], folds: list[PreparedTask]) -> int:
+    """Returns room for the interpolated slices of any trial of these cells."""
+    deepest = max(case.depth for task in folds for case in task.pool)
+    most = max(sum(case.depth for case in task.pool) for task in folds)
+    needed = max(
+        (
+            min(cell.factors["num_volumes"] * deepest, most)
+            for cell in cells
+            if cell.factors["interpolation"] != "none"
+        ),
+        default=0,
+    )
+    return -(-needed // _SLOT_STEP) * _SLOT_STEP
+
+
 def _program(
     task: PreparedTask,
     experiment: spec.Experiment,
-    dims: spec.Dims,
     info: spec.TaskInfo,
+    *,
+    steps: int,
+    slots: int,
 ) -> spec.Program:
-    info = dataclasses.replace(info, dims=dims)
+    dims = info.dims
     network = resolve(experiment.network, info)
     training = _training(resolve(experiment.training, info), task)
+    training = dataclasses.replace(training, steps=steps)
     lowest = 2 ** (network.depth - 1)
     if dims == "2d" and any(side % lowest for side in task.grid):
         raise InputError(
@@ -261,12 +287,14 @@ def _program(
         else plan_volumetric(
             network, training.patch, task.grid, info.median_slices, info.spacing
         ),
+        pseudo_slots=slots,
     )
 
 
 def _trial(
     task: PreparedTask, program: spec.Program, factors: dict[str, Any], seed: int
 ) -> spec.Trial:
+    factors = {name: value for name, value in factors.items() if name != "steps"}
     if factors["strategy"] == CEILING:
         # The ceiling's pool differs a little between folds.
         factors = {

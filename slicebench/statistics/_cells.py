@@ -4,7 +4,6 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,7 +29,7 @@ def cell_table(
       by_class: One row a class instead of the mean over classes.
 
     Returns:
-      Columns: the cell (`spec.CELL_FIELDS`), steps planned, program,
+      Columns: the cell (`spec.CELL_FIELDS`), program,
       class_name (`all` for the mean), metric, mean (over cases within a class,
       then classes), low, high, method, sd_seeds (of the means of seeds),
       num_seeds, num_cases, num_trials, share_diverged, share_class_unseen (of
@@ -53,7 +52,7 @@ def cell_table(
     table = pd.DataFrame(rows, columns=columns)
     density = table["slices_per_volume"].astype("Int64")
     return table.assign(slices_per_volume=density).sort_values(
-        [*spec.CELL_FIELDS, "steps", "class_name", "metric"],
+        [*spec.CELL_FIELDS, "class_name", "metric"],
         ignore_index=True,
         kind="stable",
     )
@@ -61,7 +60,6 @@ def cell_table(
 
 _ALLOCATION = ("num_volumes", "slices_per_volume")
 _COLUMNS = (
-    "steps",
     "program",
     "class_name",
     "metric",
@@ -160,13 +158,12 @@ def _cell_row(
     low, high = _interval(estimate)
     trials = scores.trials.iloc[members]
     factors = dict(zip(_effects.FACTORS, cell, strict=True))
-    training = json.loads(factors.pop("training"))
-    factors.pop("network")
+    for name in ("network", "training"):
+        factors.pop(name)
     seeds = [matrix.mean(1) for matrix in folds if len(matrix) > 1]
     spread = [float(means.var(ddof=1)) for means in seeds]
     return {
         **factors,
-        "steps": training["steps"],
         "program": trials["program"].iloc[0],
         "mean": estimate.mean,
         "low": low,

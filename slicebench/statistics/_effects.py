@@ -26,13 +26,13 @@ SEED = ("fold", "selection_seed", "training_seed")
 
 # Factors that follow from another one and cannot be held equal when it differs.
 _FOLLOWERS = {
-    "budget": ("num_volumes", "network", "training"),
+    "budget": ("num_volumes", "network", "training", "steps"),
     "num_volumes": ("slices_per_volume",),
     "slices_per_volume": ("num_volumes",),
     "strategy": ("features", "scope"),
     "interpolation": ("pseudo_weight",),
     "steps": ("training",),
-    "program": ("network", "training"),
+    "program": ("network", "training", "steps"),
 }
 
 Cell = tuple[Any, ...]

@@ -142,7 +142,7 @@ def contrast(**changes):
 def plan(*contrasts, **changes):
     made = experiment(contrasts=contrasts, **changes)
     cells, _ = make_cells(made, INFO, total_slices=77)
-    return plan_contrasts(made, "made_up", "all", cells)
+    return plan_contrasts(made, INFO, "all", cells)
 
 
 PAIR = contrast(a={"slices_per_volume": 2}, b={"slices_per_volume": 4})
@@ -226,3 +226,77 @@ def test_an_experiment_of_which_nothing_fits_says_why():
 def test_the_scope_pooled_has_no_quota():
     cells, _ = make(scope=("pooled",), ceiling_seeds=0)
     assert shapes(cells) == [(12, 6, None), (12, 3, None)]
+
+
+def test_interpolation_has_weights_and_needs_two_slices_a_volume():
+    cells, left = make(
+        slices_per_volume=(1, 2),
+        budgets=(8,),
+        interpolations=("none", "linear"),
+        pseudo_weights=(0.5, 1.0),
+        ceiling_seeds=0,
+    )
+    kinds = [
+        (
+            c.factors["slices_per_volume"],
+            c.factors["interpolation"],
+            c.factors["pseudo_weight"],
+        )
+        for c in cells
+    ]
+    assert kinds == [
+        (1, "none", 0.0),
+        (2, "none", 0.0),
+        (2, "linear", 0.5),
+        (2, "linear", 1.0),
+    ]
+    assert {item.reason for item in left} == {
+        "identical by construction to none at one slice per volume"
+    }
+
+
+def test_steps_are_a_factor_and_contrasts_take_the_schedule_unless_they_say():
+    made = experiment(
+        training=spec.Training(steps=100),
+        interpolations=("none", "linear"),
+        steps_factors=(0.5, 1, 2),
+        keep=lambda cell: cell["interpolation"] == "none" or cell["steps_factor"] == 1,
+        slices_per_volume=(2,),
+        contrasts=(
+            spec.Contrast(
+                name="filled",
+                family="f",
+                a={"interpolation": "linear"},
+                b={"interpolation": "none"},
+            ),
+            spec.Contrast(
+                name="filled against twice the work",
+                family="f",
+                a={"interpolation": "linear", "steps_factor": 1},
+                b={"interpolation": "none", "steps_factor": 2},
+            ),
+        ),
+    )
+    cells, _ = make_cells(made, INFO, total_slices=77)
+    assert [(c.factors["interpolation"], c.factors["steps"]) for c in cells] == [
+        ("none", 50),
+        ("none", 100),
+        ("none", 200),
+        ("linear", 100),
+        ("none", 100),
+    ]
+    (first, second), dropped = plan_contrasts(made, INFO, "all", cells)
+    assert dropped == []
+    assert first["where"]["steps"] == 100
+    assert second["a"] == {"interpolation": "linear", "steps": 100}
+    assert second["b"] == {"interpolation": "none", "steps": 200}
+    assert "steps" not in second["where"]
+
+
+def test_one_schedule_needs_no_word_about_steps():
+    cells, _ = make()
+    made = experiment(
+        contrasts=(spec.Contrast(name="x", family="f", a={"strategy": "random"}),)
+    )
+    planned, _ = plan_contrasts(made, INFO, "all", cells)
+    assert all("steps" not in item["where"] for item in planned)

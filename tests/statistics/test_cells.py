@@ -57,7 +57,7 @@ def test_a_class_that_a_cell_lacks_has_no_row():
 
 
 def test_trainings_of_other_length_are_other_cells():
-    longer = {"training": '{"steps":200}', "program": "q"}
+    longer = {"training": '{"steps":200}', "steps": 200, "program": "q"}
     table = cell_table(*tables((RANDOM, noise(1)), (longer, noise(1))))
     assert table["steps"].tolist() == [100, 200]
     assert table["program"].tolist() == ["p", "q"]
