@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from slicebench import spec
 from slicebench.training.arrays import Bank, TrialArrays
+from slicebench.training.host import keep_memory
 from slicebench.training.step import Params, TrialState, make_init, make_step
 
 TRIAL_AXIS = "trial"
@@ -125,12 +126,18 @@ class Engine:
         self.plan = plan
         self.compile_seconds = 0.0
         self.mesh = trial_mesh(plan.devices)
+        if self._on_cpu:
+            keep_memory()
         self.split = NamedSharding(self.mesh, PartitionSpec(TRIAL_AXIS))
         self.bank: Any = None
         self.use(bank)
         self._init: Any = over_trials(make_init(program), self.mesh, [False])
         self._first: Any = None
         self._step: Any = None
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.mesh.devices.flat[0].platform == "cpu"
 
     def use(self, bank: Bank | None) -> None:
         """Replaces the bank by one of equal shapes, such as another fold's.
@@ -179,10 +186,9 @@ class Engine:
         if self._step is not None:
             return
         start = time.perf_counter()
-        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
         one = make_step(self.program, self.plan.layout)
         step = over_trials(
-            repeat(one, self.plan.steps_per_call, unroll=on_cpu),
+            repeat(one, self.plan.steps_per_call, unroll=self._on_cpu),
             self.mesh,
             [False, False, True],
             donate_argnums=0,
