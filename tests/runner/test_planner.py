@@ -119,9 +119,7 @@ def test_a_damaged_kept_plan_is_ignored(tmp_path, cache, caplog, text):
     assert choose(Planner("timed", tmp_path), trials=1)[0] == FIRST
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_keeping(
-    tmp_path, cache, caplog, monkeypatch
-):
+def test_a_cache_that_cannot_be_written_costs_only_the_keeping(tmp_path, cache, caplog):
     cache.write_text("a file where the folder should be")
     plan, _, record = choose(Planner("timed", tmp_path), track=make_track())
     assert plan == FAST
