@@ -1,12 +1,15 @@
 """One trial's convolution as the processor likes it, with both gradients.
 
 Nothing here knows of trials: `slicebench.models.convolution` calls these
-functions once a trial. Two tricks make them fast on a CPU:
+functions once a trial. Three tricks make them fast on a CPU:
 
 - column folding: on narrow layers several neighbouring output columns are
   computed as extra output channels, which keeps the vector units busy;
-- depth stacking: a 3D convolution is one 2D convolution over the channels of
-  neighbouring slices side by side, because XLA's own 3D convolution is slow.
+- Winograd tiles in depth: a 3D convolution of three taps is a few 2D ones over
+  sums of neighbouring slices (`single_winograd`), because XLA's own 3D
+  convolution is slow. Used from 5 input channels and two slices on;
+- depth stacking, in the other cases: one 2D convolution over the channels of
+  neighbouring slices side by side.
 
 Shapes follow `NHWC` in 2D and `NDHWC` in 3D; padding is zero, stride is 1.
 """
@@ -17,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from slicebench.models import single_winograd as winograd
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -29,6 +34,9 @@ Strided = Float[Array, "plane height steps any_features"]
 
 _PLANE = 2
 """Spatial axes of a plane."""
+
+_FEW_CHANNELS = 4
+"""Up to so many, neighbouring slices are stacked: products would be too thin."""
 
 
 def column_fold(width: int, features: int) -> int:
@@ -84,6 +92,9 @@ def forward(images: Images, kernel: Kernel) -> Outputs:
     """Convolves; the result has the images' space."""
     if kernel.ndim == _PLANE + 2:
         return _forward_plane(images, kernel)
+    tile = _depth_tile(images, kernel.shape)
+    if tile:
+        return _forward_winograd(images, kernel, tile)
     planes = stack_depth(images, kernel.shape[0])
     outputs = _forward_plane(planes, stack_kernel(kernel))
     return outputs.reshape(*images.shape[:-1], kernel.shape[-1])
@@ -100,6 +111,9 @@ def kernel_gradient(images: Images, slopes: Outputs, size: tuple[int, ...]) -> K
     """Gradient with respect to a kernel of the given size."""
     if len(size) == _PLANE:
         return _kernel_gradient_plane(images, slopes, size)
+    tile = _depth_tile(images, (*size, images.shape[-1], slopes.shape[-1]))
+    if tile:
+        return _kernel_gradient_winograd(images, slopes, size, tile)
     planes = stack_depth(images, size[0])
     flat = slopes.reshape(-1, *slopes.shape[2:])
     stacked = _kernel_gradient_plane(planes, flat, size[1:])
@@ -107,14 +121,65 @@ def kernel_gradient(images: Images, slopes: Outputs, size: tuple[int, ...]) -> K
     return jnp.moveaxis(split, 2, 0)
 
 
+def _depth_tile(images: Images, kernel: tuple[int, ...]) -> int:
+    """Slices of a Winograd tile; 0 where stacking is the better way."""
+    size, channels = kernel[0], kernel[-2]
+    if size != winograd.TAPS or channels <= _FEW_CHANNELS:
+        return 0
+    return winograd.best_tile(images.shape[1])
+
+
+def _forward_winograd(images: Images, kernel: Kernel, tile: int) -> Outputs:
+    batch, depth = images.shape[:2]
+    products = []
+    for slab, part in zip(
+        winograd.input_slabs(images, tile),
+        winograd.kernel_slabs(kernel, tile),
+        strict=True,
+    ):
+        planes = _forward_plane(slab.reshape(-1, *slab.shape[2:]), part)
+        products.append(planes.reshape(batch, -1, *planes.shape[1:]))
+    return winograd.merge_outputs(products, tile, depth)
+
+
+def _kernel_gradient_winograd(
+    images: Images, slopes: Outputs, size: tuple[int, ...], tile: int
+) -> Kernel:
+    products = [
+        _kernel_gradient_wide(
+            slab.reshape(-1, *slab.shape[2:]), slope.reshape(-1, *slope.shape[2:]), size
+        )
+        for slab, slope in zip(
+            winograd.input_slabs(images, tile),
+            winograd.slope_slabs(slopes, tile),
+            strict=True,
+        )
+    ]
+    return winograd.merge_kernel(products, tile)
+
+
+def _kernel_gradient_wide(
+    images: Planes, slopes: Planes, size: tuple[int, ...]
+) -> AnyKernel:
+    """The same with the larger of channels and features as output features.
+
+    Exchanging images and slopes gives the mirrored kernel, channels last.
+    """
+    if images.shape[3] <= slopes.shape[3]:
+        return _kernel_gradient_plane(images, slopes, size[1:])
+    mirrored = _kernel_gradient_plane(slopes, images, size[1:])
+    return jnp.swapaxes(jnp.flip(mirrored, (0, 1)), 2, 3)
+
+
 def _plain(images: Planes, kernel: AnyKernel, stride: int = 1) -> Strided:
-    reach = kernel.shape[0] // 2
-    ahead = kernel.shape[1] - reach - stride
+    above = kernel.shape[0] // 2
+    before = (kernel.shape[1] - stride) // 2
+    ahead = kernel.shape[1] - stride - before
     return lax.conv_general_dilated(
         images,
         kernel,
         window_strides=(1, stride),
-        padding=((reach, reach), (reach, ahead)),
+        padding=((above, above), (before, ahead)),
         dimension_numbers=_LAYOUT,
     )
 
@@ -122,7 +187,7 @@ def _plain(images: Planes, kernel: AnyKernel, stride: int = 1) -> Strided:
 def _forward_plane(images: Planes, kernel: AnyKernel) -> Planes:
     batch, height, width, _ = images.shape
     features = kernel.shape[3]
-    fold = column_fold(width, features) if kernel.shape[0] > 1 else 1
+    fold = column_fold(width, features) if kernel.shape[1] > 1 else 1
     if fold == 1:
         return _plain(images, kernel)
     folded = _plain(images, fold_kernel(kernel, fold), stride=fold)
