@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 
 def bench_flags() -> flags.FlagValues:
@@ -34,6 +34,8 @@ def parser(values: flags.FlagValues) -> Callable[[Sequence[str]], list[str]]:
     """Returns what `app.run` takes to read these flags beside absl's own."""
 
     def parse(argv: Sequence[str]) -> list[str]:
+        # JAX tells of every accelerator that it does not find.
+        logging.set_verbosity(logging.WARNING)
         return flags.FLAGS(values(list(argv), known_only=True))
 
     return parse

@@ -1,17 +1,20 @@
 """Times the scores of one trial against other ways to get the same numbers.
 
-`python -m benchmarks.metrics` scores one prediction of each of 60 cases: Dice,
-surface Dice at 1 mm and HD95 of every class. The cases are phantoms of the
-hippocampus's size, or, with `--data=FOLDER`, labels in nnU-Net layout;
-predictions are the truth after a smooth random deformation of about a voxel,
-with a stray blob in every fifth case.
+    python -m benchmarks.metrics [--data=FOLDER] [--quick] [--json=FILE]
+
+Scores one prediction of each of 60 cases (quick: 20): Dice, surface Dice at 1 mm
+and HD95 of every class. The cases are phantoms of the hippocampus's size, or,
+with `--data=FOLDER`, labels in nnU-Net layout; predictions are the truth after a
+smooth random deformation of about a voxel, with a stray blob in every fifth
+case.
 
 The other sides: `scipy` is what a user would write, two distance transforms of
-the whole volume a class; `surface-distance` and `MONAI` are timed where they can
-be imported. Answers are compared before anything is timed. MONAI measures HD95
-between boundary voxels and not between surface elements, so there only its
-surface Dice can agree. All sides run in turns on one core's worth of threads;
-printed are the median and range over rounds of seconds and of ratios.
+the whole volume a class; `ITK` is the same with ITK's Maurer transform;
+`surface-distance` and `MONAI` are those packages. What cannot be imported is
+named and left out. Answers are compared before anything is timed. MONAI
+measures HD95 between boundary voxels and not between surface elements, so there
+only its surface Dice can agree. All sides run in turns on one thread; printed
+are the median and range over rounds of seconds and of ratios.
 """
 
 import argparse
@@ -31,6 +34,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from benchmarks._machine import announce, spread
+from benchmarks._runs import write_rows
 from slicebench.evaluation import CaseTruth, prepare_truth, score_case
 from slicebench.evaluation.surfaces import Spacing, element_areas
 
@@ -50,31 +55,43 @@ class Case(NamedTuple):
 
 
 Way = Callable[[Case], Answers]
+Transform = Callable[[np.ndarray, Spacing], np.ndarray]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Checks that all sides agree, times them in turns and prints a table."""
     parser = argparse.ArgumentParser(description="Times the scores of one trial.")
     parser.add_argument("--data", type=Path, help="a folder in nnU-Net layout")
-    parser.add_argument("--cases", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--cases", type=int, help="default 60, quick 20")
+    parser.add_argument("--rounds", type=int, help="default 7, quick 3")
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds")
+    parser.add_argument("--json", help="file for the rows")
     arguments = parser.parse_args(argv)
+    device, load = announce()
+    number = arguments.cases or (20 if arguments.quick else 60)
+    rounds = arguments.rounds or (3 if arguments.quick else 7)
     labels = read_labels(arguments.data) if arguments.data else draw_labels()
     rng = np.random.default_rng(0)
     cases = [
         Case(label, deform(label, rng, stray=index % 5 == 0), spacing)
-        for index, (label, spacing) in enumerate(
-            itertools.islice(labels, arguments.cases)
-        )
+        for index, (label, spacing) in enumerate(itertools.islice(labels, number))
     ]
     start = time.perf_counter()
     truths = [prepare(case) for case in cases]
     prepared = time.perf_counter() - start
-    ways = {"slicebench": by_slicebench(cases, truths), "scipy": by_scipy}
-    ways |= {name: way for name, way in importable().items() if way is not None}
+    ways = {"slicebench": by_slicebench(cases, truths), "scipy": by_scipy()}
+    libraries = importable()
+    ways |= {name: way for name, way in libraries.items() if way is not None}
     describe(cases, ways["slicebench"], prepared)
+    absent = [name for name, way in libraries.items() if way is None]
+    if absent:
+        print(f"cannot be imported: {', '.join(absent)}")
     check(cases, ways)
-    print_table(race(cases, ways, arguments.rounds))
+    seconds = race(cases, ways, rounds)
+    print_table(seconds)
+    row = best_row(seconds, len(cases), prepared)
+    print(f"\nours over the best peer ({row['peer_name']}): {row['ratio']:.1f}")
+    write_rows(arguments.json, [{**row, "device": device, "load_average": load}])
 
 
 def draw_labels() -> Iterator[tuple[np.ndarray, Spacing]]:
@@ -132,35 +149,62 @@ def by_slicebench(cases: list[Case], truths: list[CaseTruth]) -> Way:
     return way
 
 
-def by_scipy(case: Case) -> Answers:
-    """Scores from distance transforms of the whole volume."""
-    answers: Answers = {}
-    for value in classes_of(case):
-        truth, prediction = case.label == value, case.prediction == value
-        both = 2 * (truth & prediction).sum() / (truth.sum() + prediction.sum())
-        codes = [neighbour_codes(mask) for mask in (truth, prediction)]
-        borders = [(code > 0) & (code < 255) for code in codes]
-        areas = [
-            element_areas(case.spacing)[code[border]]
-            for code, border in zip(codes, borders, strict=True)
-        ]
-        distances = [
-            transform(~other, case.spacing)[border]
-            for border, other in zip(borders, reversed(borders), strict=True)
-        ]
-        near = sum(
-            area[distance <= TOLERANCE_MM].sum()
-            for area, distance in zip(areas, distances, strict=True)
+def by_scipy(transform: Transform | None = None) -> Way:
+    """Scores from distance transforms of the whole volume.
+
+    Args:
+      transform: Distance in mm of every voxel to the nearest one of a mask;
+        None takes SciPy's.
+    """
+    measure = transform or scipy_transform
+
+    def way(case: Case) -> Answers:
+        answers: Answers = {}
+        for value in classes_of(case):
+            truth, prediction = case.label == value, case.prediction == value
+            both = 2 * (truth & prediction).sum() / (truth.sum() + prediction.sum())
+            codes = [neighbour_codes(mask) for mask in (truth, prediction)]
+            borders = [(code > 0) & (code < 255) for code in codes]
+            areas = [
+                element_areas(case.spacing)[code[border]]
+                for code, border in zip(codes, borders, strict=True)
+            ]
+            distances = [
+                measure(other, case.spacing)[border]
+                for border, other in zip(borders, reversed(borders), strict=True)
+            ]
+            near = sum(
+                area[distance <= TOLERANCE_MM].sum()
+                for area, distance in zip(areas, distances, strict=True)
+            )
+            answers[value, "dice"] = float(both)
+            answers[value, "nsd"] = near / sum(area.sum() for area in areas)
+            answers[value, "hd95"] = max(map(percentile_95, distances, areas))
+        return answers
+
+    return way
+
+
+def scipy_transform(mask: np.ndarray, spacing: Spacing) -> np.ndarray:
+    """Returns the distance in mm to the nearest voxel of a mask."""
+    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing))
+
+
+def itk_transform(package: Any) -> Transform:
+    """Returns the same by ITK's signed Maurer distance map (Maurer et al. 2003)."""
+    package.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(1)
+
+    def measure(mask: np.ndarray, spacing: Spacing) -> np.ndarray:
+        image = package.image_view_from_array(mask.astype(np.uint8))
+        # ITK counts axes from the fastest one.
+        image.SetSpacing(spacing[::-1])
+        signed = package.signed_maurer_distance_map_image_filter(
+            image, squared_distance=False, use_image_spacing=True
         )
-        answers[value, "dice"] = float(both)
-        answers[value, "nsd"] = near / sum(area.sum() for area in areas)
-        answers[value, "hd95"] = max(map(percentile_95, distances, areas))
-    return answers
+        # Inside is negative there, and 0 here.
+        return np.maximum(package.array_from_image(signed), 0.0)
 
-
-def transform(away: np.ndarray, spacing: Spacing) -> np.ndarray:
-    """Returns the distance in mm to the nearest voxel that is not `away`."""
-    return np.asarray(ndimage.distance_transform_edt(away, sampling=spacing))
+    return measure
 
 
 def neighbour_codes(mask: np.ndarray) -> np.ndarray:
@@ -182,7 +226,9 @@ def percentile_95(distances: np.ndarray, areas: np.ndarray) -> float:
 
 def importable() -> Mapping[str, Way | None]:
     """Returns the other packages' ways, None for each that is not there."""
-    found: dict[str, Way | None] = {"surface-distance": None, "MONAI": None}
+    found: dict[str, Way | None] = dict.fromkeys(("ITK", "surface-distance", "MONAI"))
+    with contextlib.suppress(ImportError):
+        found["ITK"] = by_scipy(itk_transform(importlib.import_module("itk")))
     with contextlib.suppress(ImportError):
         found["surface-distance"] = by_surface_distance(
             importlib.import_module("surface_distance.metrics")
@@ -313,10 +359,28 @@ def print_table(seconds: Mapping[str, list[float]]) -> None:
         print(f"| {name} | {spread(times, 3)} | {spread(ratios, 1)} |")
 
 
-def spread(values: list[float], digits: int) -> str:
-    """Returns median and range as text."""
-    middle, low, high = statistics.median(values), min(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+def best_row(
+    seconds: Mapping[str, list[float]], cases: int, prepared: float
+) -> dict[str, Any]:
+    """Returns the comparison with the fastest other side as a JSON row."""
+    ours, *others = seconds
+    peer = min(others, key=lambda name: statistics.median(seconds[name]))
+    ratios = {
+        name: [b / a for a, b in zip(seconds[ours], seconds[name], strict=True)]
+        for name in others
+    }
+    return {
+        "name": f"Dice, surface Dice and HD95 of {cases} cases",
+        "ours": statistics.median(seconds[ours]),
+        "peer": statistics.median(seconds[peer]),
+        "peer_name": peer,
+        "ratio": statistics.median(ratios[peer]),
+        "spread": [min(ratios[peer]), max(ratios[peer])],
+        "unit": "s",
+        "truth_seconds": prepared,
+        "ratios": {name: statistics.median(found) for name, found in ratios.items()},
+        "seconds": {name: statistics.median(s) for name, s in seconds.items()},
+    }
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def record(scratch: Path, batches: int, steps: int) -> Steady:
     data: Any = jax.profiler.ProfileData.from_file(str(trace))
     return Steady(
         seconds=watcher.seconds,
-        lanes=lanes_of(data.planes, watcher.seconds),
+        lanes=lanes_of(data.planes),
         processor=watcher.processor,
         written=batches,
     )
@@ -187,7 +187,7 @@ class Watcher(threading.Thread):
         return True
 
 
-def lanes_of(planes: Iterable[Any], seconds: float) -> list[Lane]:
+def lanes_of(planes: Iterable[Any]) -> list[Lane]:
     """Returns when devices computed, from a trace's planes.
 
     Accelerators have a plane each. On a CPU the threads that run compiled
@@ -196,7 +196,6 @@ def lanes_of(planes: Iterable[Any], seconds: float) -> list[Lane]:
 
     Args:
       planes: As `ProfileData` gives them.
-      seconds: Length of the recording.
     """
     found: dict[str, list[Interval]] = defaultdict(list)
     for plane in planes:
@@ -212,7 +211,7 @@ def lanes_of(planes: Iterable[Any], seconds: float) -> list[Lane]:
                 for event in line.events
                 if on_device or not is_waiting(event.name)
             ]
-    return [lane_of(name, found[name], seconds) for name in sorted(found)]
+    return [lane_of(name, found[name]) for name in sorted(found)]
 
 
 def pool_of(line: str) -> str | None:
@@ -233,13 +232,12 @@ def is_waiting(event: str) -> bool:
     return "wait" in event.lower() or "ThreadpoolListener" in event
 
 
-def lane_of(name: str, intervals: list[Interval], seconds: float) -> Lane:
+def lane_of(name: str, intervals: list[Interval]) -> Lane:
     """Returns the union of intervals in nanoseconds and its longest gaps.
 
-    >>> lane_of("a", [(0, 2e9), (1e9, 3e9), (4e9, 5e9)], 6.0)
+    >>> lane_of("a", [(0, 2e9), (1e9, 3e9), (4e9, 5e9)])
     Lane(name='a', busy=4.0, pauses=[1.0])
     """
-    del seconds
     busy, pauses, end = 0.0, [], None
     for start, stop in sorted(intervals):
         if end is not None and start > end:
