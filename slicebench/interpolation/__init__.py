@@ -2,17 +2,21 @@
 
 An interpolation makes pseudo-labels for slices that nobody annotated. A new one
 is a function that follows `FillMasks`, added to `INTERPOLATIONS`, also from an
-experiment file.
+experiment file:
+
+    INTERPOLATIONS["mine"] = Interpolation(fill=mine, reference="this file")
+
+`interpolate` runs an entry and checks its result.
 """
 
-from slicebench.interpolation._none import no_filling
+from slicebench.interpolation._apply import Pseudo, interpolate
+from slicebench.interpolation._registry import INTERPOLATIONS
 from slicebench.interpolation._types import FillMasks, Interpolation
 
-INTERPOLATIONS: dict[str, Interpolation] = {
-    "none": Interpolation(
-        fill=no_filling, reference="annotated slices alone supervise"
-    ),
-}
-"""Ways to fill masks between annotated slices."""
-
-__all__ = ["INTERPOLATIONS", "FillMasks", "Interpolation"]
+__all__ = [
+    "INTERPOLATIONS",
+    "FillMasks",
+    "Interpolation",
+    "Pseudo",
+    "interpolate",
+]

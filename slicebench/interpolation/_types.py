@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Integer
 
 HardLabel = Integer[np.ndarray, "depth height width"]
 SoftLabel = Float[np.ndarray, "depth height width class"]
+Filled = tuple[HardLabel | SoftLabel, Bool[np.ndarray, " depth"]]
 
 
 @runtime_checkable
@@ -19,7 +20,10 @@ class FillMasks(Protocol):
         label: Integer[np.ndarray, "depth height width"],
         annotated: Bool[np.ndarray, " depth"],
         spacing: tuple[float, float, float],
-    ) -> tuple[HardLabel | SoftLabel, Bool[np.ndarray, " depth"]]:
+        *,
+        image: Float[np.ndarray, "depth height width channel"] | None = None,
+        outside: bool = False,
+    ) -> Filled:
         """Fills slices between annotated ones.
 
         Slices that are not annotated must not be read: their labels are
@@ -29,6 +33,10 @@ class FillMasks(Protocol):
           label: Class indices, 0 is background.
           annotated: Which slices an expert annotated.
           spacing: Distance between voxel centres in mm, slices first.
+          image: The volume's image, for methods that use it; others take it
+            and ignore it.
+          outside: Whether slices before the first and behind the last
+            annotated one are filled too, from that one alone.
 
         Returns:
           A pseudo-label: class indices of the dtype of `label`, or class
@@ -46,8 +54,12 @@ class Interpolation:
 
     Attributes:
       fill: The computation.
+      soft: Whether it returns class probabilities.
+      uses_image: Whether it needs the image.
       reference: Publication or definition.
     """
 
     fill: FillMasks
+    soft: bool = False
+    uses_image: bool = False
     reference: str
