@@ -213,7 +213,7 @@ def _read_records(path: Path) -> dict[str, dict[str, Any]]:
         return {
             name: record
             for name, record in programs.items()
-            if {"machine", "how", "reason"} <= set(record)
+            if {"how", "reason"} <= set(record) and isinstance(record["machine"], dict)
         }
-    except (InputError, AttributeError, TypeError):
+    except (InputError, AttributeError, TypeError, KeyError):
         return {}

@@ -7,7 +7,9 @@ import pathlib
 
 import jax
 import pytest
+from absl.testing import flagsaver
 
+from slicebench import main
 from slicebench.data.cache import cache_folder
 from slicebench.results import write_json_atomic
 from slicebench.runner import Options, plan_cache, preview, timing
@@ -16,6 +18,7 @@ from slicebench.runner.plan_cache import parse_plan
 from slicebench.runner.planner import Planner
 from slicebench.runner.plans import choose_plan
 from slicebench.training.engine import Plan
+from tests import command
 from tests.runner import small
 from tests.runner.test_timing import FIRST, Track
 
@@ -152,7 +155,15 @@ def test_a_resumed_run_on_another_machine_says_what_changed(
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '{"plan": 3}', '{"plan": {"programs": {"a": {"devices": 1}}}}']
+    "text",
+    [
+        "{",
+        "[1]",
+        '{"plan": 3}',
+        '{"plan": {"programs": {"a": {"devices": 1}}}}',
+        '{"plan": {"programs": {"a": {"how": "kept", "reason": "", "machine": 3}}}}',
+        '{"plan": {"programs": {"a": {"how": "kept", "reason": ""}}}}',
+    ],
 )
 def test_a_record_of_another_form_is_left_out(tmp_path, text):
     (tmp_path / "experiment.json").write_text(text)
@@ -225,3 +236,28 @@ def test_plans_are_kept_beside_the_prepared_tasks(cache):
     assert cache_folder() == cache.resolve()
     assert [path.parent for path in plan_files(cache)] == [cache / "plans"]
     assert isinstance(cache, pathlib.Path)
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        ([], "timed"),
+        (["--smoke"], "fixed"),
+        (["--smoke", "--plan=timed"], "timed"),
+        (["--plan=fixed"], "fixed"),
+    ],
+)
+def test_plans_are_timed_unless_a_run_is_tiny(given, mode):
+    with flagsaver.flagsaver():
+        main.parse_flags(["slicebench", *given])
+        assert main.read_options().plan == mode
+
+
+def test_a_network_too_large_for_the_machine_ends_with_status_one(monkeypatch):
+    def fail(_):
+        raise OutOfMemoryError("program a: one trial does not fit")
+
+    monkeypatch.setattr(main, "run", fail)
+    outcome = command.run("--smoke")
+    assert outcome.status == 1
+    assert outcome.errors == ["slicebench: program a: one trial does not fit"]

@@ -44,6 +44,45 @@ def test_operations_of_a_network_of_one_level_by_hand():
     assert step_flop(program) == 3 * program.training.batch * forward_flop(program)
 
 
+def make_volumetric(depth=1):
+    program = make_program(spec.Network(width=4, depth=depth), grid=(32, 32))
+    kernels = ((1, 3, 3), (3, 3, 3))[-depth:]
+    return dataclasses.replace(
+        program,
+        dims="3d",
+        volumetric=spec.Volumetric(
+            patch=(8, 16, 16), kernels=kernels, pools=((1, 2, 2),) * (depth - 1)
+        ),
+    )
+
+
+def test_operations_of_a_3d_network_by_hand():
+    program = make_volumetric()
+    one = 8 * 16 * 16 * (27 * (4 + 4 * 4) + 4 * program.classes)
+    assert forward_flop(program) == 2 * one
+    program = make_volumetric(depth=2)
+    full, low = 8 * 16 * 16, 8 * 8 * 8
+    layers = full * 9 * (4 + 4 * 4 + (8 + 4) * 4 + 4 * 4)
+    layers += low * 27 * (4 * 8 + 8 * 8) + full * 4 * program.classes
+    assert forward_flop(program) == 2 * layers
+
+
+def test_a_3d_network_sees_every_voxel_of_a_case_several_times():
+    """128 slices of 32 x 32 are 64 patches of 8 x 16 x 16, each seen four times."""
+    program = make_volumetric()
+    scoring = estimate_seconds(program, 1, 128) - estimate_seconds(program, 1, 0)
+    alone = estimate_seconds(program, 1, 0) / program.training.steps
+    assert scoring / alone == pytest.approx(
+        64 * 4 * forward_flop(program) / step_flop(program)
+    )
+
+
+def test_half_as_precise_needs_less_memory():
+    program = make_program(spec.Network(width=16, depth=4), grid=(64, 64))
+    half = dataclasses.replace(program, precision="bfloat16")
+    assert 0.5 < trial_bytes(half) / trial_bytes(program) < 0.6
+
+
 def test_operations_follow_the_convolutions_of_the_network():
     """7.7 GFLOP a step of 8 slices of 64 x 64; the first layer needs less."""
     program = make_program(spec.Network(width=16, depth=4), grid=(64, 64))

@@ -10,7 +10,14 @@ import pytest
 
 from slicebench import results, spec
 from slicebench.evaluation.scoring import Scorer
-from slicebench.runner import Options, OutOfMemoryError, Session, batches, planner
+from slicebench.runner import (
+    Options,
+    OutOfMemoryError,
+    Session,
+    batches,
+    planner,
+    timing,
+)
 from slicebench.runner.session import batches_of
 from slicebench.training.engine import Engine, Plan
 from tests.runner import small
@@ -197,6 +204,50 @@ def test_one_trial_that_does_not_fit_ends_in_one_line(tmp_path, monkeypatch):
     )
     with pytest.raises(OutOfMemoryError, match="one trial does not fit"):
         Session(small.study(), options(tmp_path / "work")).run()
+
+
+@pytest.mark.usefixtures("two_devices")
+def test_a_timed_run_uses_what_was_compiled_for_timing(
+    tmp_path, monkeypatch, roomy, compiled
+):
+    """Two plans are timed for real: one and two steps a call."""
+    monkeypatch.setenv("SLICEBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(timing, "SHARE", 1e9)
+    moves = timing.moves
+    monkeypatch.setattr(timing, "moves", lambda program: moves(program)[-1:])
+    workdir = tmp_path / "work"
+    given = dataclasses.replace(options(workdir), plan="timed")
+    Session(small.study(), given).run()
+    store = results.Store(workdir)
+    pd.testing.assert_frame_equal(scores(store), roomy, rtol=0.02, atol=0.02)
+    record = json.loads((workdir / "experiment.json").read_text())["plan"]
+    (plan,) = record["programs"].values()
+    assert plan["how"] == "timed"
+    steps = [c["plan"]["steps_per_call"] for c in plan["candidates"]]
+    assert steps == [1, 2]
+    assert all(c["trial_steps_per_s"] > 0 for c in plan["candidates"])
+    assert (compiled.count("jit(step)"), compiled.count("jit(steps)")) == (1, 1)
+    assert len(list((tmp_path / "cache" / "plans").glob("*.json"))) == 1
+    assert json.loads((workdir / "compute.json").read_text())["planning_seconds"] > 0
+
+
+def test_the_host_is_a_chunk_ahead_of_the_devices(tmp_path, monkeypatch):
+    """The second chunk is under way before the first one is waited for."""
+    work, events = small.program_work(), []
+    step = work.engine.step
+    monkeypatch.setattr(
+        work.engine, "step", lambda *given: events.append("step") or step(*given)
+    )
+    trials = list(small.study().trials[:2])
+    small.train(work, trials, tmp_path / "a", progress=events.append)
+    assert events == [0, *["step"] * 12, 10, 2]
+    events.clear()
+    small.train(work, trials, tmp_path / "b", checkpoint_seconds=0)
+    assert (tmp_path / "b" / "10").is_dir()
+    events.clear()
+    state = small.train(work, trials, tmp_path / "b", progress=events.append)
+    assert events == [10, "step", "step", 2]
+    assert state.step.tolist() == [12, 12]
 
 
 def test_batches_of_a_smaller_plan_leave_finished_trials_out():
