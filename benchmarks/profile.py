@@ -7,10 +7,11 @@ Runs a real sweep of a few batches in this process and records a trace with
 are: the steady state, in which one batch trains while the one before is scored
 on host threads. The trace is read with `jax.profiler.ProfileData`.
 
-A device is busy while a compiled program runs on it (training steps,
-prediction). On a CPU each device is a pool of threads: its busy time is the
-union of what its threads compute. Printed are the share of the recorded time in
-which a device was busy, the longest pauses, and, apart from the trace, the
+A thread of a device is busy while an operation of a compiled program runs on it
+(training steps, prediction); what XLA does round operations does not count. On a
+CPU XLA gives each host device a thread at a time from one pool, so the busy
+seconds of the threads are also added up and divided by devices. Printed are the
+shares of the recorded time, the longest pauses, and, apart from the trace, the
 processor time that the process used, as a share of all cores.
 """
 
@@ -44,12 +45,14 @@ _STEPS = flags.DEFINE_integer(
 )
 _TASK = "phantom_organ"
 _POLL_SECONDS = 0.02
+_CPU_THREADS = "tf_XLAPjRtCpuClient"
+"""How XLA names the threads that run a host device's programs."""
 
 Interval = tuple[float, float]
 
 
 class Lane(NamedTuple):
-    """What one device, or one kind of thread, did.
+    """What one device, or one of its threads, did.
 
     Attributes:
       name: Its name.
@@ -70,12 +73,20 @@ class Steady(NamedTuple):
       lanes: What the devices did.
       processor: Processor seconds that the process used.
       written: Batches written in it.
+      devices: Devices that shared the trials.
     """
 
     seconds: float
     lanes: list[Lane]
     processor: float
     written: int
+    devices: int
+
+    @property
+    def busy(self) -> float:
+        """Busy time of all lanes, as a share of all devices' time."""
+        total = sum(lane.busy for lane in self.lanes)
+        return total / self.devices / self.seconds
 
 
 def main(argv: Sequence[str]) -> None:
@@ -135,6 +146,7 @@ def record(scratch: Path, batches: int, steps: int) -> Steady:
         lanes=lanes_of(data.planes),
         processor=watcher.processor,
         written=batches,
+        devices=jax.local_device_count(),
     )
 
 
@@ -190,9 +202,8 @@ class Watcher(threading.Thread):
 def lanes_of(planes: Iterable[Any]) -> list[Lane]:
     """Returns when devices computed, from a trace's planes.
 
-    Accelerators have a plane each. On a CPU the threads that run compiled
-    programs are lines of the host's plane, named after XLA's thread pools; how
-    many devices share a pool is not told, so pools are joined by name.
+    Accelerators have a plane each, with a line for every stream. On a CPU the
+    threads that run compiled programs are lines of the host's plane.
 
     Args:
       planes: As `ProfileData` gives them.
@@ -203,33 +214,23 @@ def lanes_of(planes: Iterable[Any]) -> list[Lane]:
         if not (on_device or plane.name.startswith("/host:CPU")):
             continue
         for line in plane.lines:
-            kind = plane.name if on_device else pool_of(line.name)
-            if kind is None:
+            if not (on_device or line.name.startswith(_CPU_THREADS)):
                 continue
-            found[kind] += [
+            found[plane.name if on_device else line.name] += [
                 (event.start_ns, event.start_ns + event.duration_ns)
                 for event in line.events
-                if on_device or not is_waiting(event.name)
+                if on_device or is_operation(event.name)
             ]
-    return [lane_of(name, found[name]) for name in sorted(found)]
+    return [lane_of(name, found[name]) for name in sorted(found) if found[name]]
 
 
-def pool_of(line: str) -> str | None:
-    """Returns the thread pool that a line of the host's plane belongs to.
+def is_operation(event: str) -> bool:
+    """Whether an event of a CPU thread is an operation of a compiled program.
 
-    >>> pool_of("tf_XLAEigen/123"), pool_of("python")
-    ('tf_XLAEigen', None)
+    >>> [is_operation(name) for name in ("dot.3", "SlinkyThreadPool::Await")]
+    [True, False]
     """
-    return (
-        line.split("/", maxsplit=1)[0]
-        if line.startswith(("tf_XLA", "tf_xla"))
-        else None
-    )
-
-
-def is_waiting(event: str) -> bool:
-    """Whether an event of a pool's thread is waiting and not work."""
-    return "wait" in event.lower() or "ThreadpoolListener" in event
+    return "::" not in event and "wait" not in event.lower()
 
 
 def lane_of(name: str, intervals: list[Interval]) -> Lane:
@@ -263,6 +264,7 @@ def describe(found: Steady) -> str:
             f"| {lane.name} | {lane.busy:.2f} | {lane.busy / found.seconds:.1%} "
             f"| {pauses} |"
         )
+    lines.append(f"\nall {found.devices} devices together: {found.busy:.1%} busy")
     return "\n".join(lines)
 
 
@@ -274,6 +276,8 @@ def row(found: Steady, device: str, load: float) -> dict[str, Any]:
         "seconds": found.seconds,
         "batches": found.written,
         "processor_share": found.processor / found.seconds / cores(),
+        "devices": found.devices,
+        "busy": found.busy,
         "busy_share": {lane.name: lane.busy / found.seconds for lane in found.lanes},
         "longest_pauses_ms": {
             lane.name: [1e3 * pause for pause in lane.pauses] for lane in found.lanes

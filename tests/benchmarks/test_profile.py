@@ -30,35 +30,41 @@ def test_busy_time_is_a_union_and_pauses_are_its_gaps():
     assert profile.lane_of("a", []) == ("a", 0.0, [])
 
 
-def test_threads_of_a_pool_are_joined_and_waiting_does_not_count():
+def test_operations_of_device_threads_count_and_nothing_else():
     planes = [
         Plane(
             "/host:CPU",
             [
-                Line("tf_XLAEigen/1", [Event("dot", 0, 1e9)]),
-                Line("tf_XLAEigen/2", [Event("dot", 0.5e9, 1e9)]),
-                Line("tf_XLAEigen/2", [Event("wait for it", 2e9, 9e9)]),
+                Line(
+                    "tf_XLAPjRtCpuClient/1",
+                    [Event("dot", 0, 1e9), Event("Pool::Await", 0, 9e9)],
+                ),
+                Line("tf_XLAPjRtCpuClient/2", [Event("dot", 0.5e9, 1e9)]),
+                Line("tf_XLAPjRtCpuClient/3", [Event("wait for it", 2e9, 9e9)]),
+                Line("tf_XLAEigen/4", [Event("dot", 0, 9e9)]),
                 Line("python", [Event("dot", 0, 9e9)]),
             ],
         ),
         Plane("/device:GPU:0", [Line("stream", [Event("wait_kernel", 0, 3e9)])]),
-        Plane("/host:metadata", [Line("tf_XLAEigen/1", [Event("x", 0, 9e9)])]),
+        Plane("/host:metadata", [Line("tf_XLAPjRtCpuClient/1", [Event("x", 0, 9)])]),
     ]
-    lanes = profile.lanes_of(planes)
-    assert {lane.name: lane.busy for lane in lanes} == {
-        "/device:GPU:0": 3.0,
-        "tf_XLAEigen": 1.5,
-    }
+    assert profile.lanes_of(planes) == [
+        ("/device:GPU:0", 3.0, []),
+        ("tf_XLAPjRtCpuClient/1", 1.0, []),
+        ("tf_XLAPjRtCpuClient/2", 1.0, []),
+    ]
 
 
 def test_table_and_row_give_shares():
-    lanes = [profile.Lane("tf_XLAEigen", 9.0, [0.5, 0.25])]
-    steady = profile.Steady(10.0, lanes, 5.0 * cores(), 3)
+    lanes = [profile.Lane("one", 9.0, [0.5, 0.25]), profile.Lane("two", 7.0, [])]
+    steady = profile.Steady(10.0, lanes, 5.0 * cores(), 3, 2)
     page = profile.describe(steady)
-    assert "| tf_XLAEigen | 9.00 | 90.0% | 500.0, 250.0 |" in page
+    assert "| one | 9.00 | 90.0% | 500.0, 250.0 |" in page
     assert "processor time 50.0%" in page
+    assert "all 2 devices together: 80.0% busy" in page
     row = profile.row(steady, "machine", 0.1)
-    assert row["busy_share"] == {"tf_XLAEigen": 0.9}
+    assert row["busy_share"] == {"one": 0.9, "two": 0.7}
+    assert row["busy"] == pytest.approx(0.8)
     assert row["processor_share"] == pytest.approx(0.5)
 
 
