@@ -132,8 +132,9 @@ def measure(run: Run, rounds: int) -> Overhead:
     if run.compute.get("sessions", 1) != 1:
         raise ValueError(f"{run.workdir}: {run.compute['sessions']} sessions, not 1")
     steps: Counter[str] = Counter()
-    for _, trial in run.trials().iterrows():
-        steps[str(trial["program"])] += int(trial["steps"])
+    trials = run.trials()
+    for name, count in zip(trials["program"], trials["steps"], strict=True):
+        steps[str(name)] += int(count)
     plans = run.experiment["plan"]["programs"]
     kept = Plan.__dataclass_fields__
     programs: dict[str, Isolated] = {}

@@ -60,7 +60,7 @@ _ROUNDS = flags.DEFINE_integer(
 _STEPS = flags.DEFINE_integer(
     "steps",
     None,
-    "steps trained (default 100, quick 40)",
+    "steps trained (default 80, quick 40)",
     lower_bound=1,
     flag_values=_FLAGS,
 )
@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> None:
     if not _DATA.value:
         raise app.UsageError("--data=FOLDER is needed: a dataset in nnU-Net layout")
     device, load = announce()
-    steps = _STEPS.value or (40 if _QUICK.value else 100)
+    steps = _STEPS.value or (40 if _QUICK.value else 80)
     rounds = _ROUNDS.value or (1 if _QUICK.value else 2)
     found: dict[str, list[Side]] = {}
     seconds: list[float] = []
