@@ -15,13 +15,9 @@ import numpy as np
 from jaxtyping import Int
 
 from slicebench import spec
-from slicebench.data.prepared import PreparedTask
 from slicebench.evaluation.inference import by_case, make_predictor
-from slicebench.evaluation.scoring import Scorer
-from slicebench.runner.cells import CEILING
-from slicebench.selection import FEATURES, PoolView, Selection, select
-from slicebench.training.arrays import TrialArrays, make_bank, slice_classes
-from slicebench.training.arrays import trial_arrays as make_trial_arrays
+from slicebench.runner.tasks import TaskWork
+from slicebench.training.arrays import TrialArrays
 from slicebench.training.checkpoints import BatchCheckpoints, save_weights
 from slicebench.training.engine import Engine, Plan, trial_params
 from slicebench.training.step import TrialState
@@ -38,93 +34,6 @@ class Finished:
     trials: list[dict[str, Any]]
     scores: list[dict[str, Any]]
     predictions: dict[str, list[np.ndarray]]
-
-
-class TaskWork:
-    """What the trials of one task and fold share; each part is made once."""
-
-    def __init__(self, task: PreparedTask):
-        """Remembers the task; everything else waits until it is needed."""
-        self.task = task
-        self._views: dict[str, PoolView] = {}
-        self._selections: dict[tuple[Any, ...], Selection] = {}
-        self._scorer: Scorer | None = None
-        labels = np.concatenate([case.label for case in task.pool])
-        self._holds = slice_classes(labels, len(task.classes) + 1)
-        self._depths = [case.depth for case in task.pool]
-
-    @property
-    def scorer(self) -> Scorer:
-        """Truth-side scoring work."""
-        if self._scorer is None:
-            self._scorer = Scorer(self.task)
-        return self._scorer
-
-    def make_bank(self, program: spec.Program) -> Any:
-        """Returns the pool's slices, stacked."""
-        return make_bank(self.task.pool, program.slices, dims=program.dims)
-
-    def select(self, trial: spec.Trial) -> Selection:
-        """Returns what a trial annotates; trials of equal choice share it."""
-        if trial.strategy == CEILING:
-            return Selection(
-                volumes=tuple(range(len(self._depths))),
-                slices=tuple(tuple(range(depth)) for depth in self._depths),
-            )
-        key = (
-            trial.volume_strategy,
-            trial.strategy,
-            trial.features,
-            trial.num_volumes,
-            trial.slices_per_volume,
-            trial.budget,
-            trial.scope,
-            trial.selection_seed,
-        )
-        if key not in self._selections:
-            self._selections[key] = select(
-                self._view(trial.features),
-                volume_strategy=trial.volume_strategy,
-                strategy=trial.strategy,
-                num_volumes=trial.num_volumes,
-                slices_per_volume=trial.slices_per_volume,
-                budget=trial.budget,
-                scope=trial.scope,
-                seed=trial.selection_seed,
-            )
-        return self._selections[key]
-
-    def _view(self, features: str) -> PoolView:
-        if features not in self._views:
-            rows = None
-            if features != "none":
-                images = [case.image for case in self.task.pool]
-                rows = FEATURES[features].extract(images)
-            self._views[features] = PoolView.of(self.task.pool, rows)
-        return self._views[features]
-
-    def annotate(self, trial: spec.Trial, slices: int) -> tuple[TrialArrays, dict]:
-        """Reveals the chosen slices' labels: sampling table and trial columns."""
-        mask = np.concatenate(self.select(trial).mask(self._depths))
-        spare = slices - len(mask)
-        holds = np.pad(self._holds, ((0, spare), (0, 0)))
-        arrays = make_trial_arrays(
-            np.pad(mask, (0, spare)), holds, trial.training_seed, dims=trial.dims
-        )
-        found = mask[:, None] & self._holds
-        volume = np.repeat(np.arange(len(self._depths)), self._depths)
-        columns = {
-            "annotated_slices": int(mask.sum()),
-            "annotated_foreground": int(found.any(1).sum()),
-            "foreground_by_class": {
-                name: {
-                    "slices": int(found[:, index].sum()),
-                    "volumes": len(np.unique(volume[found[:, index]])),
-                }
-                for index, name in enumerate(self.task.classes)
-            },
-        }
-        return arrays, columns
 
 
 class ProgramWork:
@@ -200,7 +109,7 @@ class ProgramWork:
           Last state, and what each trial annotated.
         """
         padded = [*trials, *[trials[-1]] * (self.plan.trials - len(trials))]
-        made = [self.work.annotate(trial, self.program.slices) for trial in padded]
+        made = [self.work.annotate(trial, self.program) for trial in padded]
         arrays = self.engine.put([item[0] for item in made])
         before = self.engine.compile_seconds
         state = self._restore(checkpoints)

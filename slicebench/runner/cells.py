@@ -8,7 +8,7 @@ from typing import Any
 from slicebench import spec
 from slicebench.errors import InputError
 from slicebench.runner.experiments import resolve
-from slicebench.selection import STRATEGIES
+from slicebench.selection import VOLUME_STRATEGIES, lookup, uses_features
 
 CEILING = "all"
 """Strategy name of the networks trained on every slice of the pool."""
@@ -119,7 +119,8 @@ def _combinations(
     ) in axes:
         steps = _times(factor, base_steps(experiment, info, dims))
         for features, weight in itertools.product(
-            _features(strategy, experiment), _weights(interpolation, experiment)
+            _features(strategy, volumes, experiment),
+            _weights(interpolation, experiment),
         ):
             factors = {
                 "dims": dims,
@@ -151,8 +152,12 @@ def _without_quota(factors: dict[str, Any]) -> dict[str, Any]:
     return {**factors, "slices_per_volume": None}
 
 
-def _features(strategy: str, experiment: spec.Experiment) -> tuple[str, ...]:
-    return experiment.features if STRATEGIES[strategy].uses_features else ("none",)
+def _features(
+    strategy: str, volume_strategy: str, experiment: spec.Experiment
+) -> tuple[str, ...]:
+    volumes = lookup(VOLUME_STRATEGIES, volume_strategy, "volume_strategies")
+    used = uses_features(strategy) or volumes.uses_features
+    return experiment.features if used else ("none",)
 
 
 def _misfit(
@@ -285,6 +290,11 @@ def _in_steps(
         "steps" in side for side in sides.values()
     ):
         sides["where"]["steps"] = steps
+    # What both sides share says where a contrast holds, not what it compares.
+    for name in set(sides["a"]) & set(sides["b"]):
+        if sides["a"][name] == sides["b"][name]:
+            sides["where"][name] = sides["a"].pop(name)
+            del sides["b"][name]
     return dataclasses.replace(contrast, **sides)
 
 

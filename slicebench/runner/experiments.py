@@ -14,14 +14,13 @@ from slicebench import spec
 from slicebench.data.phantoms import PHANTOMS
 from slicebench.errors import InputError
 from slicebench.evaluation import METRICS
+from slicebench.interpolation import INTERPOLATIONS
 from slicebench.runner.options import Overrides
-from slicebench.selection import FEATURES, STRATEGIES, VOLUME_STRATEGIES
+from slicebench.selection import FEATURES, VOLUME_STRATEGIES, strategy_names
 
 DIMS = ("2d", "3d")
 PRECISIONS = ("float32", "bfloat16")
 SCOPES = ("within", "pooled")
-# Trainings see annotated slices only: a filling would be recorded, not used.
-INTERPOLATIONS = ("none",)
 
 
 def experiment_names() -> list[str]:
@@ -121,7 +120,7 @@ def _check_names(experiment: spec.Experiment, changes: dict[str, Any]) -> None:
     """Refuses names that stand in no registry, a flag's or the experiment's own."""
     registries: dict[str, Iterable[str]] = {
         "tasks": PHANTOMS,
-        "strategies": STRATEGIES,
+        "strategies": strategy_names(),
         "volume_strategies": VOLUME_STRATEGIES,
         "features": FEATURES,
         "scope": SCOPES,

@@ -201,7 +201,7 @@ class Session:
         program, start = self.study.programs[name], time.monotonic()
 
         def build(plan: Plan) -> Racer:
-            arrays, _ = work.annotate(trials[0], program.slices)
+            arrays, _ = work.annotate(trials[0], program)
             return Racer(program, plan, work.make_bank(program), arrays)
 
         left = sum(

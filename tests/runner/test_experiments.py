@@ -150,7 +150,7 @@ def test_steps_change_only_the_steps_of_a_schedule():
         ({"volume_strategies": ("all",)}, ["--volume_strategies", "random"]),
         ({"features": ("deep",)}, ["--features", "'deep'", "intensity"]),
         ({"scope": ("global",)}, ["--scope", "pooled, within"]),
-        ({"interpolations": ("linear",)}, ["--interpolations", "none"]),
+        ({"interpolations": ("spline",)}, ["--interpolations", "none"]),
         ({"dims": ("4d",)}, ["--dims", "'4d'", "2d"]),
         ({"steps": (10, 20)}, ["--steps=10,20", "one value"]),
         ({"num_seeds": 0}, ["--num_seeds=0", "1 or more"]),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from slicebench import spec
-from slicebench.runner.batches import TaskWork
+from slicebench.runner.tasks import TaskWork
 from slicebench.selection import STRATEGIES
 from slicebench.training.patches import draw_patches
 from slicebench.training.sampling import draw_batch, draw_slices
@@ -91,7 +91,7 @@ def make_trials(strategy):
 
 def training_inputs(task, trial):
     work = TaskWork(task)
-    arrays, columns = work.annotate(trial, small.program().slices)
+    arrays, columns = work.annotate(trial, small.program())
     volumes = trial.dims == "3d"
     bank = work.make_bank(VOLUMETRIC if volumes else small.program())
     drawn = (first_patches if volumes else first_batches)(arrays, bank)

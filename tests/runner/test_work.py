@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from slicebench import spec
-from slicebench.runner.batches import TaskWork, _effort
+from slicebench.runner.batches import _effort
+from slicebench.runner.tasks import TaskWork
 from slicebench.runner.cells import CEILING
 from slicebench.selection import STRATEGIES
 from tests.runner import small
@@ -42,7 +43,7 @@ def test_the_budget_is_spent_exactly(work, strategy, volumes, density):
     trial = make_trial(
         strategy=strategy, num_volumes=volumes, slices_per_volume=density
     )
-    arrays, columns = work.annotate(trial, small.program().slices)
+    arrays, columns = work.annotate(trial, small.program())
     assert columns["annotated_slices"] == volumes * density == trial.budget
     assert arrays.sizes[0] == trial.budget
     assert arrays.order.shape == (2, small.program().slices)
@@ -54,7 +55,7 @@ def test_the_budget_is_spent_exactly(work, strategy, volumes, density):
 
 def test_columns_count_foreground_and_work(work):
     trial = make_trial(num_volumes=3, slices_per_volume=4)
-    arrays, columns = work.annotate(trial, small.program().slices)
+    arrays, columns = work.annotate(trial, small.program())
     labels = np.concatenate([case.label for case in small.task().pool])
     found = labels[arrays.order[0, :12]].any((1, 2))
     assert columns["annotated_foreground"] == found.sum()
@@ -84,7 +85,7 @@ def test_effort_counts_epochs_over_annotated_slices():
 
 def test_the_ceiling_annotates_every_slice_and_no_padding(work):
     trial = next(t for t in small.study().trials if t.strategy == CEILING)
-    arrays, columns = work.annotate(trial, small.program().slices)
+    arrays, columns = work.annotate(trial, small.program())
     total = sum(case.depth for case in small.task().pool)
     assert columns["annotated_slices"] == total == trial.budget
     assert arrays.order[0, :total].tolist() == list(range(total))
@@ -124,13 +125,13 @@ def test_seeds_differ(work):
 def test_equal_choices_are_made_once(work, monkeypatch):
     trial = make_trial(num_volumes=7, selection_seed=11)
     first = work.select(trial)
-    monkeypatch.setattr("slicebench.runner.batches.select", None)
+    monkeypatch.setattr("slicebench.runner.tasks.select", None)
     assert work.select(dataclasses.replace(trial, training_seed=5)) is first
 
 
 def test_the_same_seed_draws_equal_batches_for_every_strategy(work):
     keys = {
-        work.annotate(make_trial(strategy=name), 256)[0].key.tobytes()
+        work.annotate(make_trial(strategy=name), small.program())[0].key.tobytes()
         for name in STRATEGY_NAMES
     }
     assert len(keys) == 1
