@@ -6,8 +6,10 @@ and cannot hold several free axes otherwise.
 """
 
 import contextlib
+import hashlib
 import os
 import pathlib
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -113,17 +115,33 @@ def read(folder: pathlib.Path) -> dict[str, tuple[PreparedCase, ...]]:
     return {side: _read_side(source(split=side)) for side in SIDES}
 
 
+_kept: weakref.WeakValueDictionary[bytes, np.ndarray] = weakref.WeakValueDictionary()
+
+
+def _shared(array: np.ndarray) -> np.ndarray:
+    """Returns the array with equal content that is already in memory, if any.
+
+    The folds of a task hold the same cases: native labels and often the
+    images are equal in all of them, and are then kept once.
+    """
+    array = np.ascontiguousarray(array)
+    shape = repr((array.shape, array.dtype.str)).encode()
+    key = hashlib.blake2b(array.data, digest_size=20, key=shape[:64]).digest()
+    array.flags.writeable = False
+    return _kept.setdefault(key, array)
+
+
 def _read_side(records: Sequence[Any]) -> tuple[PreparedCase, ...]:
     ordered = sorted(records, key=lambda record: record["order"])
     return tuple(
         PreparedCase(
             name=record["name"].decode(),
             group=record["group"].decode(),
-            image=record["image"],
-            label=record["label"],
-            native_label=record["native_label"],
+            image=_shared(record["image"]),
+            label=_shared(record["label"]),
+            native_label=_shared(record["native_label"]),
             spacing=tuple(float(size) for size in record["spacing"]),  # pyright: ignore[reportArgumentType]
-            to_native=(record["rows"], record["columns"]),
+            to_native=(_shared(record["rows"]), _shared(record["columns"])),
         )
         for record in ordered
     )

@@ -12,6 +12,8 @@ import pathlib
 import re
 from typing import Any, Literal, NamedTuple
 
+from slicebench.data import published
+from slicebench.data._layout import Layout
 from slicebench.errors import InputError
 
 FILE_ENDINGS = (".nii.gz", ".nii")
@@ -31,9 +33,10 @@ class Metadata:
 
     Attributes:
       name: Dataset name.
-      layout: `nnunet` or `msd`.
+      layout: `nnunet`, `msd`, or a data set's published one.
       channels: Channel names in order.
       labels: Foreground class names and values, by rising value.
+      regions: Names of joined labels.
       ignore: Value of nnU-Net's `ignore` label, if declared.
       file_ending: Ending of image and label files (nnU-Net).
       entries: Declared cases (MSD).
@@ -45,9 +48,10 @@ class Metadata:
     """
 
     name: str
-    layout: Literal["nnunet", "msd"]
+    layout: Literal["nnunet", "msd"] | Layout
     channels: tuple[str, ...]
     labels: tuple[tuple[str, int], ...]
+    regions: tuple[tuple[str, tuple[int, ...]], ...]
     ignore: int | None
     file_ending: str
     entries: tuple[Entry, ...]
@@ -72,11 +76,6 @@ def load_json(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder}: no dataset.json; expected one in nnU-Net v2 raw or Medical "
-            "Segmentation Decathlon form"
-        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     except (json.JSONDecodeError, RecursionError) as error:
@@ -98,6 +97,8 @@ def dataset_name(folder: str | pathlib.Path) -> str:
       InputError: Missing folder, missing or unreadable `dataset.json`.
     """
     folder = pathlib.Path(folder)
+    if _is_published(folder):
+        return published.detect(folder).name
     return _name(load_json(folder), folder)
 
 
@@ -114,6 +115,8 @@ def parse_metadata(folder: pathlib.Path) -> tuple[Metadata, list[str]]:
       InputError: Missing folder, missing or unreadable `dataset.json`, or one
         in neither layout.
     """
+    if _is_published(folder):
+        return _known(published.detect(folder), folder)
     document = load_json(folder)
     layout = _layout(document, folder)
     faults: list[str] = []
@@ -125,6 +128,7 @@ def parse_metadata(folder: pathlib.Path) -> tuple[Metadata, list[str]]:
         layout=layout,
         channels=_channels(document.get(key), key, faults),
         labels=labels,
+        regions=(),
         ignore=ignore,
         file_ending=_file_ending(document, layout, faults),
         entries=_entries(document.get("training"), faults) if layout == "msd" else (),
@@ -133,6 +137,31 @@ def parse_metadata(folder: pathlib.Path) -> tuple[Metadata, list[str]]:
         flip=document.get("flip") is True,
         attribution=_attribution(document),
         announced=announced if isinstance(announced, int) else None,
+    )
+    return metadata, faults
+
+
+def _is_published(folder: pathlib.Path) -> bool:
+    return folder.is_dir() and not (folder / "dataset.json").exists()
+
+
+def _known(layout: Layout, folder: pathlib.Path) -> tuple[Metadata, list[str]]:
+    """Metadata of a data set that is recognised by its layout."""
+    faults: list[str] = []
+    metadata = Metadata(
+        name=layout.name,
+        layout=layout,
+        channels=layout.channels,
+        labels=layout.labels,
+        regions=layout.regions,
+        ignore=None,
+        file_ending=".nii.gz",
+        entries=(),
+        slice_axis=None,
+        groups=_groups(None, folder, faults),
+        flip=layout.flip,
+        attribution=layout.attribution,
+        announced=None,
     )
     return metadata, faults
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from slicebench import errors, spec
+from slicebench.data import _eviction
 from slicebench.data.prepared import PreparedCase
 
 _log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def load_or_generate(
 ) -> tuple[Sides, dict[str, Any]]:
     """Reads a task from the cache, or makes and writes it first.
 
-    A damaged entry is reported by a warning and made again.
+    A damaged entry is reported by a warning and made again. All tasks together
+    stay below a limit (`_eviction.limit_bytes`); the least recently used go.
 
     Args:
       folder: Cache folder.
@@ -84,14 +86,19 @@ def load_or_generate(
       Cases by side, and the record kept beside them.
     """
     entry = folder / "tasks" / key
-    if entry.exists():
-        try:
-            return _read(entry)
-        except _DAMAGE as error:
-            _log.warning("%s: damaged cache entry is made again: %s", entry, error)
-            shutil.rmtree(entry, ignore_errors=True)
+    limit = _eviction.limit_bytes()
+    with _eviction.using(entry) as there:
+        if there:
+            try:
+                return _read(entry)
+            except _DAMAGE as error:
+                _log.warning("%s: damaged cache entry is made again: %s", entry, error)
+                shutil.rmtree(entry, ignore_errors=True)
     _write(entry, generate())
-    return _read(entry)
+    with _eviction.using(entry):
+        task = _read(entry)
+    _eviction.shrink(entry.parent, limit, keep=entry)
+    return task
 
 
 def read_index(
@@ -168,7 +175,7 @@ def _write(entry: pathlib.Path, generated: Generated) -> None:
             temporary.rename(entry)
         except OSError:
             # Another process may have finished the same task in the meantime.
-            if not entry.exists():
+            if not (entry / "task.json").exists():
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -192,10 +199,10 @@ def _read(entry: pathlib.Path) -> tuple[Sides, dict[str, Any]]:
 
 
 def _digests(entry: pathlib.Path) -> dict[str, str]:
-    """SHA-256 of each file of an entry but task.json."""
+    """SHA-256 of each file of an entry but task.json and the lock."""
     found: dict[str, str] = {}
     for path in sorted(entry.rglob("*")):
-        if path.is_file() and path.name != "task.json":
+        if path.is_file() and path.name not in ("task.json", _eviction.LOCK):
             with path.open("rb") as file:
                 value = hashlib.file_digest(file, "sha256").hexdigest()
             found[path.relative_to(entry).as_posix()] = value

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from slicebench import errors, spec
-from slicebench.data import cache, preprocess, readers, splits, targets, validate
+from slicebench.data import (
+    cache,
+    preprocess,
+    readers,
+    splits,
+    targets,
+    validate,
+    volumes,
+)
 from slicebench.data.prepared import PreparedCase, PreparedTask
 from slicebench.data.volumes import Volume
 
@@ -27,8 +35,8 @@ def load_task(
 
     Args:
       folder: Dataset in nnU-Net v2 raw or Medical Segmentation Decathlon
-        layout.
-      target_labels: See `targets.parse_target`.
+        layout, or in one of `published.LAYOUTS`.
+      target_labels: See `targets.parse_target` and `targets.label_folder`.
       slice_axis: Axis of the stored arrays that runs over slices; None takes
         dataset.json's, else the axis that is axial by affine.
       split_seed: Seed of the split.
@@ -46,14 +54,19 @@ def load_task(
     folder = pathlib.Path(folder)
     cache_path = cache.cache_folder(cache_dir)
     minimum = splits.MIN_PATIENTS if splits_file is None else 0
-    dataset, checked = checked_dataset(folder, slice_axis, minimum, cache_path)
-    target = targets.parse_target(target_labels, dataset.labels)
+    label_folder, target_labels = targets.label_folder(target_labels)
+    dataset, checked = checked_dataset(
+        folder, slice_axis, minimum, cache_path, label_folder
+    )
+    labels = dataset.labels or targets.unlisted_labels(target_labels)
+    target = targets.parse_target(target_labels, labels, dataset.regions)
     split = choose_split(dataset, checked, split_seed, fold, splits_file)
     source = dataset.source_digest(checked.files)
     key = spec.digest([cache.FORMAT, source, target, split.sides, settings], length=32)
     sides, fitted = cache.load_or_generate(
         cache_path, key, lambda: _generate(dataset, target, split, settings)
     )
+    mirror_axis = volumes.mirror_axis(dataset.volumes)
     return PreparedTask(
         name=dataset.name,
         target=target.name,
@@ -65,7 +78,8 @@ def load_task(
         pool=sides["pool"],
         test=sides["test"],
         synthetic=False,
-        flip=dataset.flip,
+        flip=dataset.flip and mirror_axis == 2,
+        mirror_axis=mirror_axis,
         attribution=dataset.attribution,
         provenance={
             "source": source,
@@ -90,6 +104,7 @@ def checked_dataset(
     slice_axis: int | None,
     min_patients: int,
     cache_path: pathlib.Path | None,
+    label_folder: str = targets.LABEL_FOLDER,
 ) -> tuple[readers.Dataset, validate.Validation]:
     """Validates a folder, or takes the kept result where no file has changed.
 
@@ -98,23 +113,27 @@ def checked_dataset(
       slice_axis: See `load_task`.
       min_patients: Fewest patients that the split needs.
       cache_path: Cache folder; None always validates and keeps nothing.
+      label_folder: See `readers.scan_dataset`.
 
     Raises:
       InputError: With every fault found.
     """
-    dataset, faults = readers.scan_dataset(folder, slice_axis)
+    dataset, faults = readers.scan_dataset(folder, slice_axis, label_folder)
+    subject = folder if label_folder == targets.LABEL_FOLDER else folder / label_folder
     patients = len({case.group for case in dataset.volumes})
     if cache_path is None or faults or patients < min_patients:
-        return validate.validate_dataset(folder, slice_axis, min_patients=min_patients)
-    kept = cache.read_index(cache_path, folder, dataset.files)
+        return validate.validate_dataset(
+            folder, slice_axis, min_patients=min_patients, label_folder=label_folder
+        )
+    kept = cache.read_index(cache_path, subject, dataset.files)
     if kept is not None:
         return dataset, validate.Validation(**kept)
     # Taken before reading: a file changed while it is read is read again.
     state = cache.file_state(dataset.files)
     dataset, checked = validate.validate_dataset(
-        folder, slice_axis, min_patients=min_patients
+        folder, slice_axis, min_patients=min_patients, label_folder=label_folder
     )
-    cache.write_index(cache_path, folder, state, dataclasses.asdict(checked))
+    cache.write_index(cache_path, subject, state, dataclasses.asdict(checked))
     return dataset, checked
 
 

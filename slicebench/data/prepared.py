@@ -5,7 +5,7 @@ the slice axis. Everything here is NumPy on the host.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -61,10 +61,14 @@ class PreparedTask:
       pool: Cases that may be annotated.
       test: Cases that are scored once.
       synthetic: Whether the cases are phantoms.
-      flip: Whether mirroring left to right keeps every class's meaning.
+      flip: Whether mirroring the width axis exchanges left and right and keeps
+        every class's meaning.
       attribution: Source and licence of the images.
       provenance: JSON-ready record: source digest, split seed, preprocessing
         settings with every fitted value.
+      mirror_axis: In-plane axis that runs left to right, 1 for height and 2 for
+        width; None where none does, so that mirroring would not exchange left
+        and right.
     """
 
     name: str
@@ -80,6 +84,7 @@ class PreparedTask:
     flip: bool
     attribution: str
     provenance: dict[str, object]
+    mirror_axis: Literal[1, 2] | None = 2
 
     @property
     def context(self) -> str:

@@ -1,34 +1,18 @@
-"""Reading a dataset folder in nnU-Net v2 raw or Decathlon layout, in place."""
+"""Reading a dataset folder in place: nnU-Net v2 raw, Decathlon or published."""
 
 import dataclasses
 import logging
 import os
 import pathlib
 import re
-import zlib
 from collections.abc import Iterable
-from typing import NamedTuple
-
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, HeaderTypeError
-from nibabel.wrapstruct import WrapStructError
 
 from slicebench import errors, spec
-from slicebench.data import _metadata, volumes
+from slicebench.data import _metadata, formats, nifti, volumes
+from slicebench.data._layout import CaseFiles, Layout
+from slicebench.data.targets import LABEL_FOLDER
 
 _log = logging.getLogger(__name__)
-
-READ_ERRORS = (
-    OSError,
-    EOFError,
-    ValueError,
-    zlib.error,
-    ImageFileError,
-    HeaderDataError,
-    HeaderTypeError,
-    WrapStructError,
-)
-"""What nibabel raises on a file that is not a sound NIfTI file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +24,7 @@ class Dataset:
       folder: Where it lies.
       channels: Channel names in order.
       labels: Foreground class names and label values, by rising value.
+      regions: Names of joined labels, for `--target_labels`.
       ignore: Value of nnU-Net's `ignore` label, if declared.
       slice_axis: Axis of the stored arrays that runs over slices.
       flip: Whether mirroring left to right keeps every class's meaning.
@@ -51,6 +36,7 @@ class Dataset:
     folder: pathlib.Path
     channels: tuple[str, ...]
     labels: tuple[tuple[str, int], ...]
+    regions: tuple[tuple[str, tuple[int, ...]], ...]
     ignore: int | None
     slice_axis: int
     flip: bool
@@ -61,10 +47,10 @@ class Dataset:
     def files(self) -> tuple[pathlib.Path, ...]:
         """Every file that the dataset is read from, declarations first."""
         declared = [self.folder / "dataset.json", self.folder / "groups.csv"]
-        cases = [(*case.image_paths, case.label_path) for case in self.volumes]
+        cases = [path for case in self.volumes for path in case.paths]
         return tuple(
             [path for path in declared if path.exists()]
-            + [path for paths in cases for path in paths]
+            + [file for path in cases for file in formats.files_of(path)]
         )
 
     def relative(self, path: pathlib.Path) -> str:
@@ -79,18 +65,10 @@ class Dataset:
         """
         cases = [
             [case.name, case.group]
-            + [files[self.relative(p)] for p in (*case.image_paths, case.label_path)]
+            + [files[self.relative(path)] for path in case.paths]
             for case in self.volumes
         ]
         return spec.digest([self.channels, self.labels, self.slice_axis, cases], 64)
-
-
-class _Files(NamedTuple):
-    """Files of one case."""
-
-    name: str
-    images: tuple[pathlib.Path, ...]
-    label: pathlib.Path
 
 
 def read_dataset(folder: str | pathlib.Path, slice_axis: int | None = None) -> Dataset:
@@ -99,7 +77,8 @@ def read_dataset(folder: str | pathlib.Path, slice_axis: int | None = None) -> D
     Voxels are not read; `slicebench.data.validate.validate_dataset` does that.
 
     Args:
-      folder: Folder with `dataset.json`, `imagesTr` and `labelsTr`.
+      folder: Folder with `dataset.json`, `imagesTr` and `labelsTr`, or one of
+        `published.LAYOUTS`.
       slice_axis: Axis of the stored arrays that runs over slices. None takes
         `slice_axis` of dataset.json, else the axis that is axial by affine.
 
@@ -113,13 +92,22 @@ def read_dataset(folder: str | pathlib.Path, slice_axis: int | None = None) -> D
 
 
 def scan_dataset(
-    folder: str | pathlib.Path, slice_axis: int | None = None
+    folder: str | pathlib.Path,
+    slice_axis: int | None = None,
+    label_folder: str = LABEL_FOLDER,
 ) -> tuple[Dataset, list[str]]:
     """Like `read_dataset`, but returns the faults beside what is sound.
 
+    Args:
+      folder: See `read_dataset`.
+      slice_axis: See `read_dataset`.
+      label_folder: Another folder of labels beside `labelsTr` (nnU-Net only);
+        dataset.json does not list its values, so that any from 0 to 255 may
+        occur.
+
     Raises:
-      InputError: Missing folder, missing or unreadable `dataset.json`, or a
-        slice axis that is none of 0, 1 and 2.
+      InputError: Missing folder, unreadable `dataset.json`, neither that nor a
+        published layout, or a slice axis that is none of 0, 1 and 2.
     """
     if slice_axis not in (None, 0, 1, 2):
         raise errors.InputError(
@@ -128,8 +116,12 @@ def scan_dataset(
         )
     folder = pathlib.Path(folder)
     metadata, faults = _metadata.parse_metadata(folder)
-    if metadata.layout == "nnunet":
-        files = _scan_nnunet(folder, metadata, faults)
+    if label_folder != LABEL_FOLDER:
+        metadata = _relabelled(metadata, folder, label_folder)
+    if isinstance(metadata.layout, Layout):
+        files = metadata.layout.scan(folder, faults)
+    elif metadata.layout == "nnunet":
+        files = _scan_nnunet(folder, metadata, label_folder, faults)
     else:
         files = _scan_msd(folder, metadata, faults)
     names = {case.name for case in files}
@@ -151,10 +143,11 @@ def scan_dataset(
     cases = [
         volumes.Volume(
             name=case.name,
-            group=metadata.groups.get(case.name, case.name),
+            group=metadata.groups.get(case.name, case.group or case.name),
             image_paths=case.images,
             label_path=case.label,
             slice_axis=axis,
+            overlay_paths=case.overlays,
         )
         for case in sorted(files)
     ]
@@ -163,6 +156,7 @@ def scan_dataset(
         folder=folder,
         channels=metadata.channels,
         labels=metadata.labels,
+        regions=metadata.regions,
         ignore=metadata.ignore,
         slice_axis=axis,
         flip=metadata.flip,
@@ -172,9 +166,24 @@ def scan_dataset(
     return dataset, faults
 
 
+def _relabelled(
+    metadata: _metadata.Metadata, folder: pathlib.Path, label_folder: str
+) -> _metadata.Metadata:
+    if metadata.layout != "nnunet" or not (folder / label_folder).is_dir():
+        sets = [path.name for path in folder.glob(f"{LABEL_FOLDER}_*")]
+        raise errors.InputError(
+            f"{folder}: no folder {label_folder} of labels; there are "
+            f"{', '.join(sorted([LABEL_FOLDER, *sets]))} (nnU-Net v2 raw only)"
+        )
+    return dataclasses.replace(metadata, labels=(), ignore=None)
+
+
 def _scan_nnunet(
-    folder: pathlib.Path, metadata: _metadata.Metadata, faults: list[str]
-) -> list[_Files]:
+    folder: pathlib.Path,
+    metadata: _metadata.Metadata,
+    label_folder: str,
+    faults: list[str],
+) -> list[CaseFiles]:
     """Pairs `imagesTr/<case>_<channel>` with `labelsTr/<case>`."""
     ending = metadata.file_ending
     found: dict[str, dict[int, str]] = {}
@@ -187,20 +196,21 @@ def _scan_nnunet(
             )
         else:
             found.setdefault(match[1], {})[int(match[2])] = name
-    labels = _listing(folder, "labelsTr", ending, faults)
+    labels = _listing(folder, label_folder, ending, faults)
     labelled = {name.removesuffix(ending) for name in labels}
     wanted = range(max(len(metadata.channels), 1))
     faults += [
-        f"labelsTr/{case}{ending} has no image: expected imagesTr/{case}_0000{ending}"
+        f"{label_folder}/{case}{ending} has no image: expected "
+        f"imagesTr/{case}_0000{ending}"
         for case in sorted(labelled - found.keys())
     ]
-    complete: list[_Files] = []
+    complete: list[CaseFiles] = []
     for case, channels in sorted(found.items()):
         bad = len(faults)
         if case not in labelled:
             faults.append(
                 f"imagesTr/{channels[min(channels)]} has no label: expected "
-                f"labelsTr/{case}{ending}"
+                f"{label_folder}/{case}{ending}"
             )
         faults += [
             f"imagesTr/{case}_{number:04d}{ending} is missing (channel "
@@ -215,8 +225,8 @@ def _scan_nnunet(
         ]
         if len(faults) == bad and metadata.channels:
             images = [folder / "imagesTr" / channels[number] for number in wanted]
-            label = folder / "labelsTr" / f"{case}{ending}"
-            complete.append(_Files(case, tuple(images), label))
+            label = folder / label_folder / f"{case}{ending}"
+            complete.append(CaseFiles(case, tuple(images), label))
     return complete
 
 
@@ -239,9 +249,9 @@ def _listing(
 
 def _scan_msd(
     folder: pathlib.Path, metadata: _metadata.Metadata, faults: list[str]
-) -> list[_Files]:
+) -> list[CaseFiles]:
     """Follows the `training` list; files that are not listed play no part."""
-    complete: dict[str, _Files] = {}
+    complete: dict[str, CaseFiles] = {}
     for entry in metadata.entries:
         bad = len(faults)
         paths: list[pathlib.Path] = []
@@ -265,19 +275,19 @@ def _scan_msd(
         if case in complete:
             faults.append(f"dataset.json: two `training` entries are named {case}")
         if len(faults) == bad:
-            complete[case] = _Files(case, (paths[0],), paths[1])
+            complete[case] = CaseFiles(case, (paths[0],), paths[1])
     return list(complete.values())
 
 
 def _axis_by_affine(
-    folder: pathlib.Path, files: Iterable[_Files], faults: list[str]
+    folder: pathlib.Path, files: Iterable[CaseFiles], faults: list[str]
 ) -> int:
     axes: dict[int | None, list[str]] = {}
     for case in files:
         try:
-            affine = volumes.open_nifti(case.images[0]).affine
-            axis = volumes.axial_axis(affine.astype(float))
-        except READ_ERRORS:
+            _, affine = formats.read_header(case.images[0])
+            axis = volumes.axial_axis(affine)
+        except nifti.READ_ERRORS:
             continue  # validation reports the file with its reason
         axes.setdefault(axis, []).append(case.name)
     remedy = "give --slice_axis or `slice_axis` in dataset.json"

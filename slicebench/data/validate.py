@@ -6,21 +6,18 @@ digest of each case's image voxels, with which copies are found.
 
 import concurrent.futures
 import dataclasses
-import gzip
 import hashlib
-import io
 import pathlib
-import zlib
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Image
-from nibabel.nifti2 import Nifti2Image
+from nibabel.affines import voxel_sizes
 
 from slicebench import errors
-from slicebench.data import readers, volumes
+from slicebench.data import formats, nifti, readers, targets, volumes
 
 _THREADS = 2
+_MAX_LABEL = 255
 _MAX_SHIFT = 0.1
 """Largest distance between corners of image and label, in voxels."""
 
@@ -39,6 +36,10 @@ class Validation:
     voxels: dict[str, str]
 
 
+_Reference = tuple[str, tuple[int, ...], np.ndarray]
+"""Name, shape and affine of a case's first image file."""
+
+
 @dataclasses.dataclass
 class _Case:
     """Findings on one case."""
@@ -53,18 +54,20 @@ def validate_dataset(
     slice_axis: int | None = None,
     *,
     min_patients: int = 0,
+    label_folder: str = targets.LABEL_FOLDER,
 ) -> tuple[readers.Dataset, Validation]:
     """Reads and checks a whole dataset folder.
 
     Args:
-      folder: Dataset folder in nnU-Net v2 raw or Decathlon layout.
+      folder: Dataset folder.
       slice_axis: See `readers.read_dataset`.
       min_patients: Fewest patients that the split needs.
+      label_folder: See `readers.scan_dataset`.
 
     Raises:
       InputError: One line with every fault of declarations, files and voxels.
     """
-    dataset, faults = readers.scan_dataset(folder, slice_axis)
+    dataset, faults = readers.scan_dataset(folder, slice_axis, label_folder)
     patients = len({case.group for case in dataset.volumes})
     if patients < min_patients:
         faults.append(
@@ -106,58 +109,72 @@ def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
             f"{dataset.relative(volume.image_paths[0])}: holds {channels} channels, "
             f"dataset.json lists {len(dataset.channels)}"
         )
-    stored = _read(dataset, volume.label_path, found)
-    if stored is not None:
-        array, affine = stored
-        name = dataset.relative(volume.label_path)
-        if array.ndim == 4 and array.shape[3] > 1:
-            found.faults.append(f"{name}: label has {array.shape[3]} channels, not 1")
-        else:
-            _check_label(name, array, dataset, found.faults)
-        if reference is not None:
-            _check_geometry(name, array, affine, reference, found.faults)
+    if volume.overlay_paths:
+        _check_overlays(dataset, volume, reference, found)
+    else:
+        _check_own_label(dataset, volume.label_path, reference, found)
     found.voxels = voxels.hexdigest()
     return found
 
 
+def _check_own_label(
+    dataset: readers.Dataset,
+    path: pathlib.Path,
+    reference: _Reference | None,
+    found: _Case,
+) -> None:
+    """Checks the one label file of a case."""
+    stored = _read(dataset, path, found)
+    if stored is None:
+        return
+    name = dataset.relative(path)
+    if stored.array.ndim == 4 and stored.array.shape[3] > 1:
+        found.faults.append(
+            f"{name}: label has {stored.array.shape[3]} channels, not 1"
+        )
+    else:
+        _check_label(name, stored.array, dataset, found.faults)
+    if reference is not None:
+        _check_geometry(name, *stored, reference, found.faults)
+
+
+def _check_overlays(
+    dataset: readers.Dataset,
+    volume: volumes.Volume,
+    reference: _Reference | None,
+    found: _Case,
+) -> None:
+    """Checks label files that are moved onto the image's grid."""
+    for path in (volume.label_path, *volume.overlay_paths):
+        stored = _read(dataset, path, found)
+        if stored is None or reference is None:
+            continue
+        try:
+            array = formats.align(stored, *reference[1:])
+        except ValueError as error:
+            found.faults.append(f"{dataset.relative(path)}: {error} {reference[0]}")
+        else:
+            _check_label(dataset.relative(path), array, dataset, found.faults)
+
+
 def _read(
     dataset: readers.Dataset, path: pathlib.Path, found: _Case
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> formats.Stored | None:
     """Reads a file whole; returns stored array and affine, or notes a fault."""
     name = dataset.relative(path)
     try:
-        content = path.read_bytes()
-        found.files[name] = hashlib.sha256(content).hexdigest()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        found.faults.append(f"{name}: truncated or damaged gzip file: {error}")
-        return None
+        found.files[name], stored = formats.read_checked(path)
     except OSError as error:
         found.faults.append(f"{name}: cannot be read: {error.strerror or error}")
         return None
-    try:
-        stored = _parse(content)
-        array = volumes.read_array(stored)
-        affine = np.asarray(stored.affine, float)
-    except readers.READ_ERRORS as error:
-        reason = " ".join(str(error).split())
-        found.faults.append(f"{name}: not a sound NIfTI file: {reason}")
+    except nifti.READ_ERRORS as error:
+        found.faults.append(f"{name}: {' '.join(str(error).split())}")
         return None
-    fault = _form_fault(array, affine)
+    fault = _form_fault(*stored)
     if fault:
         found.faults.append(f"{name}: {fault}")
         return None
-    return array, affine
-
-
-def _parse(content: bytes) -> Any:
-    """Parses the content of a single-file NIfTI-1 or NIfTI-2 image."""
-    for image_class in (Nifti1Image, Nifti2Image):
-        size = image_class.header_class.sizeof_hdr
-        if content[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")):
-            return image_class.from_stream(io.BytesIO(content))
-    raise ValueError("the file does not start with a NIfTI header")
+    return stored
 
 
 def _form_fault(array: np.ndarray, affine: np.ndarray) -> str | None:
@@ -195,6 +212,8 @@ def _check_label(
             faults.append(f"{name}: label values are not integers: {_few(broken)}")
             return
     allowed = {0, *(value for _, value in dataset.labels)}
+    if not dataset.labels:  # another label folder, whose values are not listed
+        allowed = set(range(_MAX_LABEL + 1))
     given = {int(value) for value in values}
     if dataset.ignore is not None and dataset.ignore in given:
         faults.append(
@@ -202,10 +221,11 @@ def _check_label(
             "must be labelled densely"
         )
         given -= {dataset.ignore}
-    if dataset.labels and given - allowed:
+    if given - allowed:
+        lists = "allowed are" if dataset.regions else "dataset.json lists"
         faults.append(
             f"{name}: label values {_few(sorted(given - allowed))} are not listed; "
-            f"dataset.json lists {_few(sorted(allowed), 12)}"
+            f"{lists} {_few(sorted(allowed), 12)}"
         )
 
 
@@ -213,7 +233,7 @@ def _check_geometry(
     name: str,
     array: np.ndarray,
     affine: np.ndarray,
-    reference: tuple[str, tuple[int, ...], np.ndarray],
+    reference: _Reference,
     faults: list[str],
 ) -> None:
     """Compares shape and place in the world with the first image file."""
@@ -226,7 +246,7 @@ def _check_geometry(
     corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(shape) - 1)
     corners = np.c_[corners, np.ones(8)]
     shift = np.linalg.norm((corners @ (affine - other_affine).T)[:, :3], axis=1).max()
-    spacing = volumes.voxel_sizes(other_affine).min()
+    spacing = voxel_sizes(other_affine).min()
     same = np.linalg.norm((affine - other_affine)[:3, :3], axis=0)
     if shift > _MAX_SHIFT * spacing or (same > _MAX_SHIFT * spacing).any():
         faults.append(

@@ -9,12 +9,14 @@ Physical orientation stays in `affine`, which refers to the stored order.
 import dataclasses
 import functools
 import pathlib
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from nibabel.affines import voxel_sizes
+
+from slicebench.data import formats
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,10 +26,12 @@ class Volume:
     Attributes:
       name: Case name.
       group: Patient; the case name where no grouping is given.
-      image_paths: One file a channel, or one file that holds all channels on
-        its fourth axis.
+      image_paths: One file (or DICOM folder) a channel, or one file that holds
+        all channels on its fourth axis.
       label_path: File of integer labels.
       slice_axis: Axis of the stored array that runs over slices.
+      overlay_paths: Further label files; where there are any, all label files
+        are moved onto the image's grid and painted over each other in turn.
     """
 
     name: str
@@ -35,11 +39,17 @@ class Volume:
     image_paths: tuple[pathlib.Path, ...]
     label_path: pathlib.Path
     slice_axis: int
+    overlay_paths: tuple[pathlib.Path, ...] = ()
 
     @functools.cached_property
     def _header(self) -> tuple[tuple[int, ...], np.ndarray]:
-        stored = open_nifti(self.image_paths[0])
-        return tuple(stored.shape[:3]), np.asarray(stored.affine, np.float64)
+        shape, affine = formats.read_header(self.image_paths[0])
+        return shape[:3], affine
+
+    @property
+    def paths(self) -> tuple[pathlib.Path, ...]:
+        """Every file or DICOM folder of the case, images first."""
+        return *self.image_paths, self.label_path, *self.overlay_paths
 
     @property
     def affine(self) -> Float64[np.ndarray, "4 4"]:
@@ -61,25 +71,28 @@ class Volume:
         """Reads every channel."""
         channels: list[np.ndarray] = []
         for path in self.image_paths:
-            channels.extend(split_channels(read_array(open_nifti(path))))
+            channels.extend(split_channels(formats.read(path).array))
         moved = [np.moveaxis(channel, self.slice_axis, 0) for channel in channels]
         return np.stack(moved).astype(np.float32, order="C", copy=False)
 
     def load_label(self) -> UInt8[np.ndarray, "depth height width"]:
         """Reads the label values as stored (0 to 255)."""
-        stored = split_channels(read_array(open_nifti(self.label_path)))[0]
+        labels = [formats.read(path) for path in (self.label_path, *self.overlay_paths)]
+        if self.overlay_paths:
+            aligned = (formats.align(label, *self._header) for label in labels)
+            stored = paint(aligned)
+        else:
+            stored = split_channels(labels[0].array)[0]
         moved = np.moveaxis(stored, self.slice_axis, 0)
         return np.ascontiguousarray(moved).astype(np.uint8)
 
 
-def open_nifti(path: pathlib.Path) -> Any:
-    """Opens a NIfTI file; voxels are read when asked for."""
-    return nib.load(path)  # pyright: ignore[reportPrivateImportUsage]
-
-
-def read_array(stored: Any) -> np.ndarray:
-    """Returns the scaled voxels of an opened file in stored order."""
-    return np.asanyarray(stored.dataobj)
+def paint(labels: Iterable[np.ndarray]) -> np.ndarray:
+    """Paints label maps of one grid over each other; later foreground stays."""
+    painted, *over = labels
+    for label in over:
+        painted = np.where(label != 0, label, painted)
+    return painted
 
 
 def split_channels(array: np.ndarray) -> list[np.ndarray]:
@@ -115,7 +128,43 @@ def axial_axis(affine: Float64[np.ndarray, "4 4"]) -> int | None:
     >>> axial_axis(np.diag([1.5, 1.5, 10.0, 1.0]))
     2
     """
-    directions = affine[:3, :3] / voxel_sizes(affine)
-    superior = np.abs(directions[2])
-    second, first = np.sort(superior)[1:]
-    return int(np.argmax(superior)) if second < 0.95 * first else None
+    return _closest(affine, 2)
+
+
+def left_right_axis(affine: Float64[np.ndarray, "4 4"]) -> int | None:
+    """Returns the array axis closest to the body's left-right direction.
+
+    Args:
+      affine: Map from array indices to world mm (RAS+).
+
+    Returns:
+      The axis whose direction has the largest rightward component, or None
+      where two axes are within 5 % of each other.
+
+    >>> left_right_axis(np.diag([1.5, 1.5, 10.0, 1.0]))
+    0
+    """
+    return _closest(affine, 0)
+
+
+def mirror_axis(cases: Iterable[Volume]) -> Literal[1, 2] | None:
+    """Returns the in-plane axis that runs left to right in every case.
+
+    Returns:
+      1 for height, 2 for width; None where left to right runs over slices, lies
+      between axes, or is not the same axis in all cases: mirroring such planes
+      would not exchange left and right.
+    """
+    places: tuple[Literal[1, 2] | None, ...] = (None, 1, 2)
+    found: set[Literal[1, 2] | None] = set()
+    for case in cases:
+        axis = left_right_axis(case.affine)
+        order = slices_first((0, 1, 2), case.slice_axis)
+        found.add(None if axis is None else places[order.index(axis)])
+    return found.pop() if len(found) == 1 else None
+
+
+def _closest(affine: Float64[np.ndarray, "4 4"], direction: int) -> int | None:
+    share = np.abs((affine[:3, :3] / voxel_sizes(affine))[direction])
+    second, first = np.sort(share)[1:]
+    return int(np.argmax(share)) if second < 0.95 * first else None

@@ -73,7 +73,6 @@ def test_task(load):
 def test_msd_task_with_two_channels(tmp_path):
     folder = folders.write_msd(tmp_path / "M", 12, channels=2, flip=True)
     task = load_task(folder, cache_dir=tmp_path / "cache")
-    assert task.flip
     assert task.pool[0].image.shape == (5, 16, 16, 2)
     assert task.attribution == "Licence and source not stated in dataset.json"
 
