@@ -103,8 +103,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fidelity of interpolated masks.")
     parser.add_argument("--data", default="", help="comma list of dataset folders")
-    parser.add_argument("--phantoms", default="phantom_organ,phantom_vessels")
-    parser.add_argument("--cases", type=int, default=8, help="pool cases of a task")
+    parser.add_argument("--phantoms", default="phantom_organ")
+    parser.add_argument("--cases", type=int, default=4, help="pool cases of a task")
     parser.add_argument("--gaps", default="2,3,4,6,8", help="in slices")
     parser.add_argument("--methods", default=",".join(_LINES))
     for output in ("json", "csv", "markdown", "figure"):
@@ -249,8 +249,8 @@ def markdown(tasks: pd.DataFrame) -> str:
         "| task | gap (slices) | gap (mm) | volumes | " + " | ".join(methods) + " |",
         "|---|--:|--:|--:|" + "---|" * len(methods),
     ]
-    for (name, gap), group in tasks.groupby(["task", "gap"], sort=False):
-        found = group.droplevel(["task", "gap"])
+    for name, gap in dict.fromkeys(tasks.index.droplevel("method")):
+        found = tasks.loc[name, gap]
         best = found["dice"].round(3).max()
         cells = []
         for method in methods:

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Integer
 
 from slicebench.interpolation._gaps import (
     Gap,
+    Plane,
     fill_gaps,
     find_filled,
     find_gaps,
@@ -21,21 +22,30 @@ def nearest(
 ) -> tuple[Integer[np.ndarray, "depth height width"], Bool[np.ndarray, " depth"]]:
     """Copies the nearest annotated slice.
 
-    Halfway between two, a voxel keeps a class on which both agree and is
-    background elsewhere: no side is preferred.
+    Halfway between two, the one with more foreground is copied: a rule that
+    holds from either end of the volume.
     """
     del spacing, image
 
     def between(gap: Gap) -> Integer[np.ndarray, "inside height width"]:
         lower, upper = label[gap.lower], label[gap.upper]
-        agreed = np.where(lower == upper, lower, np.zeros_like(lower))
+        halfway = max(lower, upper, key=_size)
         planes = [
-            lower if 2 * step < gap.steps else upper if 2 * step > gap.steps else agreed
+            lower
+            if 2 * step < gap.steps
+            else upper
+            if 2 * step > gap.steps
+            else halfway
             for step in range(1, gap.steps)
         ]
         return np.stack(planes)
 
     return fill_gaps(label, annotated, between, outside=outside)
+
+
+def _size(plane: Plane) -> tuple[int, bytes]:
+    """Orders planes by foreground; the bytes tell apart those of equal size."""
+    return int(np.count_nonzero(plane)), plane.tobytes()
 
 
 def linear(

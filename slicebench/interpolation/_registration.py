@@ -17,11 +17,11 @@ FINEST = 64
 """Largest height and width at which fields are computed, in voxels."""
 COARSEST = 12
 """Smallest height or width at which a coarser level is still added."""
-ITERATIONS = 12
+ITERATIONS = 8
 """Updates on each level."""
 UPDATE_SIGMA = 1.0
 """Smoothing of each update, in voxels of the level."""
-FIELD_SIGMA = 1.5
+FIELD_SIGMA = 2.0
 """Smoothing of the whole field, in voxels of the level."""
 NOISE = 0.1
 """Difference, in standard deviations of the volume, that is taken for noise."""

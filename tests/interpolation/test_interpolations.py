@@ -180,9 +180,11 @@ def test_linear_blends_by_distance():
     np.testing.assert_allclose(soft[2, 0, 0], [0, 0.5, 0.5])
 
 
-def test_nearest_prefers_no_side_halfway():
-    label = np.zeros((3, 1, 3), np.uint8)
-    label[0, 0], label[2, 0] = [1, 1, 0], [1, 2, 2]
-    annotated = np.array([1, 0, 1], bool)
-    hard, _ = fill("nearest", label, annotated, None)
-    np.testing.assert_array_equal(hard[1, 0], [1, 0, 0])
+def test_nearest_copies_the_larger_side_halfway():
+    label = np.zeros((5, 1, 3), np.uint8)
+    label[0, 0], label[4, 0] = [1, 0, 0], [1, 2, 2]
+    annotated = np.array([1, 0, 0, 0, 1], bool)
+    for turn in (slice(None), slice(None, None, -1)):
+        hard, _ = fill("nearest", label[turn], annotated, None)
+        np.testing.assert_array_equal(hard[turn][1], label[0])
+        np.testing.assert_array_equal(hard[turn][2], label[4])

@@ -72,7 +72,7 @@ def test_nearest_gives_a_cone_the_staircase_dice(gap):
     found, filled = fill("nearest", label, gap, (3.0, *pixel))
     for z in filled:
         lower, upper, share = shares(gap)[z]
-        copied = radii[upper] if share > 0.5 else radii[lower]  # half: the smaller
+        copied = radii[upper] if share >= 0.5 else radii[lower]  # half: the larger
         small, large = sorted((copied, radii[z]))
         # Nested discs: 2 small^2 / (small^2 + large^2).
         wanted = 2 * small**2 / (small**2 + large**2)
