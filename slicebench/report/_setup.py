@@ -63,8 +63,10 @@ def _settings(values: dict[str, Any]) -> str:
 _COMPUTE = {
     "wall_seconds": "wall time, s",
     "compile_seconds": "compiling, s (apart from training)",
+    "programs_read_from_cache": "compiled programs read from the cache",
+    "planning_seconds": "timing execution plans, s",
     "training_seconds": "training, s",
-    "evaluation_seconds": "evaluation, s",
+    "evaluation_seconds": "waiting for evaluation and writing, s",
     "trial_steps": "trial-steps",
     "sessions": "times started or resumed",
 }

@@ -176,7 +176,7 @@ def test_a_real_plan_is_timed():
     """On the smoke program, whose step takes milliseconds."""
     work = small.program_work().work
     program = small.program()
-    arrays, _ = work.annotate(small.sparse_trials()[0], program.slices)
+    arrays, _ = work.annotate(small.sparse_trials()[0], program)
     racer = timing.Racer(program, FIRST, work.make_bank(program), arrays)
     assert racer.round() > 0
     assert racer.engine.step_bytes() > plans.bank_bytes(program)
