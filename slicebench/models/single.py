@@ -4,10 +4,12 @@ Nothing here knows of trials: `slicebench.models.convolution` calls these
 functions once a trial. Three tricks make them fast on a CPU:
 
 - column folding: on narrow layers several neighbouring output columns are
-  computed as extra output channels, which keeps the vector units busy;
+  computed as extra output channels, which keeps the vector units busy (forward
+  only up to 16 input channels);
 - Winograd tiles in depth: a 3D convolution of three taps is a few 2D ones over
   sums of neighbouring slices (`single_winograd`), because XLA's own 3D
-  convolution is slow. Used from 5 input channels and two slices on;
+  convolution is slow. Used from 5 input channels and two slices on, and in 2D
+  along rows where channels times features reach 64 x 64;
 - depth stacking, in the other cases: one 2D convolution over the channels of
   neighbouring slices side by side.
 
@@ -34,6 +36,12 @@ Strided = Float[Array, "plane height steps any_features"]
 
 _PLANE = 2
 """Spatial axes of a plane."""
+
+_NARROW_CHANNELS = 16
+"""With more input channels the plain convolution keeps the vector units busy."""
+
+_MANY_WEIGHTS = 64 * 64
+"""Channels times features from which Winograd tiles of rows pay in 2D."""
 
 _FEW_CHANNELS = 4
 """Up to so many, neighbouring slices are stacked: products would be too thin."""
@@ -90,11 +98,11 @@ def stack_kernel(kernel: Kernel) -> AnyKernel:
 
 def forward(images: Images, kernel: Kernel) -> Outputs:
     """Convolves; the result has the images' space."""
-    if kernel.ndim == _PLANE + 2:
-        return _forward_plane(images, kernel)
-    tile = _depth_tile(images, kernel.shape)
+    tile = _tile(images, kernel.shape)
     if tile:
         return _forward_winograd(images, kernel, tile)
+    if kernel.ndim == _PLANE + 2:
+        return _forward_plane(images, kernel)
     planes = stack_depth(images, kernel.shape[0])
     outputs = _forward_plane(planes, stack_kernel(kernel))
     return outputs.reshape(*images.shape[:-1], kernel.shape[-1])
@@ -109,11 +117,11 @@ def image_gradient(slopes: Outputs, kernel: Kernel) -> Images:
 
 def kernel_gradient(images: Images, slopes: Outputs, size: tuple[int, ...]) -> Kernel:
     """Gradient with respect to a kernel of the given size."""
-    if len(size) == _PLANE:
-        return _kernel_gradient_plane(images, slopes, size)
-    tile = _depth_tile(images, (*size, images.shape[-1], slopes.shape[-1]))
+    tile = _tile(images, (*size, images.shape[-1], slopes.shape[-1]))
     if tile:
         return _kernel_gradient_winograd(images, slopes, size, tile)
+    if len(size) == _PLANE:
+        return _kernel_gradient_plane(images, slopes, size)
     planes = stack_depth(images, size[0])
     flat = slopes.reshape(-1, *slopes.shape[2:])
     stacked = _kernel_gradient_plane(planes, flat, size[1:])
@@ -121,25 +129,34 @@ def kernel_gradient(images: Images, slopes: Outputs, size: tuple[int, ...]) -> K
     return jnp.moveaxis(split, 2, 0)
 
 
-def _depth_tile(images: Images, kernel: tuple[int, ...]) -> int:
-    """Slices of a Winograd tile; 0 where stacking is the better way."""
-    size, channels = kernel[0], kernel[-2]
-    if size != winograd.TAPS or channels <= _FEW_CHANNELS:
+def _tile(images: Images, kernel: tuple[int, ...]) -> int:
+    """Slices, in 2D rows, of a Winograd tile; 0 where other ways are better."""
+    *size, channels, features = kernel
+    if size[0] != winograd.TAPS:
         return 0
-    return winograd.best_tile(images.shape[1])
+    if len(size) == _PLANE:
+        pays = size[1] > 1 and channels * features >= _MANY_WEIGHTS
+    else:
+        pays = channels > _FEW_CHANNELS
+    return winograd.best_tile(images.shape[1]) if pays else 0
+
+
+def _as_planes(slab: Images) -> Planes:
+    """Slices of a slab as planes; in 2D the slab's rows already are planes."""
+    return slab.reshape(-1, *slab.shape[-3:])
 
 
 def _forward_winograd(images: Images, kernel: Kernel, tile: int) -> Outputs:
-    batch, depth = images.shape[:2]
     products = []
     for slab, part in zip(
         winograd.input_slabs(images, tile),
         winograd.kernel_slabs(kernel, tile),
         strict=True,
     ):
-        planes = _forward_plane(slab.reshape(-1, *slab.shape[2:]), part)
-        products.append(planes.reshape(batch, -1, *planes.shape[1:]))
-    return winograd.merge_outputs(products, tile, depth)
+        flat = part if part.ndim == _PLANE + 2 else part[None]
+        planes = _forward_plane(_as_planes(slab), flat)
+        products.append(planes.reshape(*slab.shape[:-1], -1))
+    return winograd.merge_outputs(products, tile, images.shape[1])
 
 
 def _kernel_gradient_winograd(
@@ -147,13 +164,13 @@ def _kernel_gradient_winograd(
 ) -> Kernel:
     inputs = _written_out(winograd.input_slabs(images, tile))
     outputs = _written_out(winograd.slope_slabs(slopes, tile))
+    plane = size[1:] if len(size) > _PLANE else (1, *size[1:])
     products = [
-        _kernel_gradient_wide(
-            slab.reshape(-1, *slab.shape[2:]), slope.reshape(-1, *slope.shape[2:]), size
-        )
+        _kernel_gradient_wide(_as_planes(slab), _as_planes(slope), plane)
         for slab, slope in zip(inputs, outputs, strict=True)
     ]
-    return winograd.merge_kernel(products, tile)
+    merged = winograd.merge_kernel(products, tile)
+    return merged.reshape(*size, images.shape[-1], slopes.shape[-1])
 
 
 def _written_out(slabs: list[Images]) -> list[Images]:
@@ -178,8 +195,8 @@ def _kernel_gradient_wide(
     Exchanging images and slopes gives the mirrored kernel, channels last.
     """
     if images.shape[3] <= slopes.shape[3]:
-        return _kernel_gradient_plane(images, slopes, size[1:])
-    mirrored = _kernel_gradient_plane(slopes, images, size[1:])
+        return _kernel_gradient_plane(images, slopes, size)
+    mirrored = _kernel_gradient_plane(slopes, images, size)
     return jnp.swapaxes(jnp.flip(mirrored, (0, 1)), 2, 3)
 
 
@@ -197,9 +214,10 @@ def _plain(images: Planes, kernel: AnyKernel, stride: int = 1) -> Strided:
 
 
 def _forward_plane(images: Planes, kernel: AnyKernel) -> Planes:
-    batch, height, width, _ = images.shape
+    batch, height, width, channels = images.shape
     features = kernel.shape[3]
-    fold = column_fold(width, features) if kernel.shape[1] > 1 else 1
+    narrow = kernel.shape[1] > 1 and channels <= _NARROW_CHANNELS
+    fold = column_fold(width, features) if narrow else 1
     if fold == 1:
         return _plain(images, kernel)
     folded = _plain(images, fold_kernel(kernel, fold), stride=fold)

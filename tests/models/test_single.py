@@ -54,6 +54,19 @@ def test_volumes_of_any_depth_and_width_equal_the_plain_convolution(
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("height", [6, 8])
+def test_wide_slices_equal_the_plain_convolution(height):
+    images, slopes = drawn(0, 2, height, 6, 96), drawn(1, 2, height, 6, 48)
+    kernel = drawn(2, 3, 3, 96, 48)
+    for actual, wanted in zip(
+        ours(images, kernel, slopes, (3, 3)),
+        theirs(images, kernel, slopes),
+        strict=True,
+    ):
+        scale = float(jnp.abs(wanted).max())
+        np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * scale)
+
+
 @pytest.mark.parametrize("size", [(1, 3), (5, 3), (3, 1, 3)])
 def test_kernels_that_are_not_square(size):
     space = (4, 6, 8)[3 - len(size) :]
