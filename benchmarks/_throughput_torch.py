@@ -19,6 +19,7 @@ from benchmarks._torch_unet import (
     make_torch_optimizer,
     network_loss,
 )
+from slicebench.training.host import keep_memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,10 +64,16 @@ class TorchBench:
       scratch: Folder for compiled code; each process uses its own part, so
         that no compile time depends on what another has compiled.
       device: `cpu` or `cuda`.
+      keep: Whether freed memory stays with the process, as in slicebench's
+        engine: PyTorch gains from that as well, although it does not do so.
     """
 
-    def __init__(self, threads: int, scratch: str, device: str = "cpu"):
+    def __init__(
+        self, threads: int, scratch: str, device: str = "cpu", *, keep: bool = False
+    ):
         torch.set_num_threads(threads)
+        if keep:
+            keep_memory()
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{scratch}/{os.getpid()}"
         self._device = device
         if device == "cuda":

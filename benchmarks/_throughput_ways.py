@@ -54,6 +54,7 @@ _DEMO = frozenset({DEMO_CASE})
 _BOTH = frozenset({DEMO_CASE, WIDE_CASE})
 _SHARED = "torch all threads"
 _SPLIT = "torch process a core"
+_KEPT = "torch process a core, memory kept"
 
 WAYS = (
     _way(OURS, "ours", "jax device a core", "planned", _EVERY),
@@ -66,6 +67,7 @@ WAYS = (
     ),
     _way("PyTorch, one after another", "peer", _SHARED, "eager", _EVERY),
     _way("PyTorch, a process a core", "peer", _SPLIT, "eager", _EVERY),
+    _way("PyTorch, a process a core, memory kept", "peer", _KEPT, "eager", _EVERY),
     _way(
         "PyTorch, one after another, torch.compile", "peer", _SHARED, "compiled", _DEMO
     ),
@@ -79,6 +81,12 @@ WAYS = (
         "group norm, channels last",
     ),
     _way("PyTorch, a process a core, torch.compile", "peer", _SPLIT, "compiled"),
+    _way(
+        "PyTorch, a process a core, torch.compile, memory kept",
+        "peer",
+        _KEPT,
+        "compiled",
+    ),
     _way("bare jax.vmap", "record", "jax one device", "bare vmap"),
     _way("lax.map", "record", "jax one device", "lax.map"),
 )
@@ -130,22 +138,18 @@ def make_group(name: str, cores: int, scratch: str) -> Group:
       cores: Cores in use.
       scratch: Folder for files that may be deleted afterwards.
     """
-    match name:
-        case "jax device a core":
-            return Group(_JAX, 1, {"devices": cores})
-        case "jax one device":
-            return Group(_JAX, 1, {"devices": 1})
-        case "torch all threads":
-            return Group(_TORCH, 1, {"threads": cores, "scratch": scratch})
-        case "torch process a core":
-            return Group(_TORCH, cores, {"threads": 1, "scratch": scratch})
-        case "jax gpu":
-            return Group(_JAX, 1, {"devices": 0, "platform": "gpu"})
-        case "torch gpu":
-            settings = {"threads": cores, "scratch": scratch, "device": "cuda"}
-            return Group(_TORCH, 1, settings)
-        case _:
-            raise ValueError(f"unknown group {name}")
+    single = {"threads": 1, "scratch": scratch}
+    shared = {"threads": cores, "scratch": scratch}
+    groups: dict[str, tuple[str, int, dict[str, Any]]] = {
+        "jax device a core": (_JAX, 1, {"devices": cores}),
+        "jax one device": (_JAX, 1, {"devices": 1}),
+        "jax gpu": (_JAX, 1, {"devices": 0, "platform": "gpu"}),
+        _SHARED: (_TORCH, 1, shared),
+        _SPLIT: (_TORCH, cores, single),
+        _KEPT: (_TORCH, cores, {**single, "keep": True}),
+        "torch gpu": (_TORCH, 1, {**shared, "device": "cuda"}),
+    }
+    return Group(*groups[name])
 
 
 def trials_per_process(way: Way, cores: int) -> int:
