@@ -2,21 +2,30 @@
 
 `select` chooses volumes by an entry of `VOLUME_STRATEGIES`, then slices in them
 by an entry of `STRATEGIES`. A strategy is a pure function from a `PoolView`,
-which holds no labels, to slice indices; a new one is a function that follows
-`SelectSlices`, added to the registry, also from an experiment file:
+which holds no labels, to slice indices. Oracles see labels; they stand in a
+registry of their own, `ORACLES`, as references. A new strategy is a function that
+follows `SelectSlices`, added to the registry, also from an experiment file
+(`docs/extending.md`):
 
     STRATEGIES["mine"] = Strategy(select=mine, uses_features=False,
                                   deterministic=True, nested=False,
                                   reference="this file")
 """
 
+from slicebench.selection._feature_file import load_feature_file
+from slicebench.selection._feature_sources import handed_in, make_features
 from slicebench.selection._pool import PoolView
+from slicebench.selection._proxy import proxy_scores
 from slicebench.selection._registry import (
     FEATURES,
     ORACLES,
     STRATEGIES,
     VOLUME_STRATEGIES,
+    find_strategy,
     lookup,
+    strategy_names,
+    uses_features,
+    uses_labels,
 )
 from slicebench.selection._selection import (
     Selection,
@@ -55,9 +64,17 @@ __all__ = [
     "VolumeStrategy",
     "coverage",
     "draw_phase",
+    "find_strategy",
+    "handed_in",
     "joint_stream",
+    "load_feature_file",
     "lookup",
+    "make_features",
     "mean_jaccard",
+    "proxy_scores",
     "select",
+    "strategy_names",
+    "uses_features",
+    "uses_labels",
     "volume_stream",
 ]

@@ -6,7 +6,12 @@ import numpy as np
 from jaxtyping import Int
 
 from slicebench.selection._pool import PoolView
-from slicebench.selection._streams import PHASES, draw_phase, volume_stream
+from slicebench.selection._streams import (
+    PHASES,
+    draw_phase,
+    joint_stream,
+    volume_stream,
+)
 from slicebench.selection._types import Picks
 
 
@@ -22,12 +27,32 @@ def fixed_interval(
     """
     counts = allot(budget, np.array(view.depths), quotas)
     return tuple(
-        _positions(draw_phase(volume_stream(seed, case)), depth, int(count))
+        positions(draw_phase(volume_stream(seed, case)), depth, int(count))
         for case, depth, count in zip(view.cases, view.depths, counts, strict=True)
     )
 
 
-def _positions(phase: int, depth: int, count: int) -> Int[np.ndarray, " count"]:
+def fixed_interval_aligned(
+    view: PoolView, quotas: Int[np.ndarray, " volume"], budget: int, seed: int
+) -> Picks:
+    """Chooses slices at the same relative positions in every volume.
+
+    `fixed_interval` with one phase for all volumes, which is what equal spacing
+    without a random start per volume comes to. Where volumes are cropped
+    alike, the network then sees the same few anatomical positions only:
+    systematic sampling fails when its period meets one of the population
+    (Cochran, "Sampling Techniques", 1977, section 8.6).
+    """
+    phase = draw_phase(joint_stream(seed))
+    counts = allot(budget, np.array(view.depths), quotas)
+    return tuple(
+        positions(phase, depth, int(count))
+        for depth, count in zip(view.depths, counts, strict=True)
+    )
+
+
+def positions(phase: int, depth: int, count: int) -> Int[np.ndarray, " count"]:
+    """Returns floor((i + phase / PHASES) * depth / count) for i = 0 to count - 1."""
     starts = np.arange(count, dtype=np.int64) * PHASES + phase
     return starts * depth // (max(count, 1) * PHASES)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -22,16 +23,22 @@ class PoolView:
         strategy can choose it.
       spacing: Distance between voxel centres in mm, slices first.
       features: One row a slice; without columns where a strategy uses none.
+      groups: What volume strategy `stratified` balances, such as the scanner;
+        None where nothing is known.
+      proxy: What volume strategy `proxy_rank` ranks, the higher the sooner (see
+        `proxy_scores`); None where nothing is ranked.
 
     Raises:
       InputError: If the fields disagree, a name is there twice, a volume is
-        empty or a feature is not finite.
+        empty or a number is not finite.
     """
 
     cases: tuple[str, ...]
     depths: tuple[int, ...]
     spacing: tuple[tuple[float, float, float], ...]
     features: tuple[Float[np.ndarray, "_depth feature"], ...]
+    groups: tuple[str, ...] | None = None
+    proxy: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.depths), len(self.spacing), len(self.features)}
@@ -54,12 +61,26 @@ class PoolView:
             self.cases, self.depths, self.features, strict=True
         ):
             _check_volume(case, depth, rows)
+        self._check_extras()
+
+    def _check_extras(self) -> None:
+        for name, given in (("groups", self.groups), ("proxy scores", self.proxy)):
+            if given is not None and len(given) != len(self.cases):
+                raise InputError(
+                    f"pool: {len(self.cases)} cases, but {len(given)} {name}; "
+                    "one for every case is needed"
+                )
+        if self.proxy is not None and not np.isfinite(self.proxy).all():
+            raise InputError("pool: proxy scores hold NaN or infinity")
 
     @classmethod
     def of(
         cls,
         cases: Sequence[PreparedCase],
         features: Sequence[Float[np.ndarray, "_depth feature"]] | None = None,
+        *,
+        groups: Sequence[str] | None = None,
+        proxy: Sequence[float] | None = None,
     ) -> "PoolView":
         """Makes the view of prepared cases: their labels stay behind.
 
@@ -67,6 +88,8 @@ class PoolView:
           cases: The pool.
           features: A ready feature matrix for each case; None for strategies
             that use none.
+          groups: A group for each case, for volume strategy `stratified`.
+          proxy: A score for each case, for volume strategy `proxy_rank`.
         """
         if features is None:
             features = [np.zeros((case.depth, 0)) for case in cases]
@@ -75,16 +98,23 @@ class PoolView:
             depths=tuple(case.depth for case in cases),
             spacing=tuple(case.spacing for case in cases),
             features=tuple(features),
+            groups=None if groups is None else tuple(groups),
+            proxy=None if proxy is None else tuple(proxy),
         )
 
     def take(self, volumes: Sequence[int]) -> "PoolView":
         """Returns the view of some volumes, in the order given."""
-        return dataclasses.replace(
-            self,
-            cases=tuple(self.cases[volume] for volume in volumes),
-            depths=tuple(self.depths[volume] for volume in volumes),
-            spacing=tuple(self.spacing[volume] for volume in volumes),
-            features=tuple(self.features[volume] for volume in volumes),
+
+        def some(given: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(given[volume] for volume in volumes)
+
+        return PoolView(
+            cases=some(self.cases),
+            depths=some(self.depths),
+            spacing=some(self.spacing),
+            features=some(self.features),
+            groups=None if self.groups is None else some(self.groups),
+            proxy=None if self.proxy is None else some(self.proxy),
         )
 
     def without_features(self) -> "PoolView":

@@ -32,13 +32,20 @@ def random_slices(
     quotas equal to the depths this is a uniform draw over all slices, and at
     every quota a larger budget keeps what a smaller one chose.
     """
-    places = np.repeat(np.arange(len(quotas)), quotas)
-    drawn = joint_stream(seed).permutation(places)[:budget]
-    counts = np.bincount(drawn, minlength=len(quotas))
+    counts = random_counts(quotas, budget, seed)
     return tuple(
         np.sort(_permutation(seed, case, depth)[:count])
         for case, depth, count in zip(view.cases, view.depths, counts, strict=True)
     )
+
+
+def random_counts(
+    quotas: Int[np.ndarray, " volume"], budget: int, seed: int
+) -> Int[np.ndarray, " volume"]:
+    """Returns how many slices each volume gets, drawn among all quota places."""
+    places = np.repeat(np.arange(len(quotas)), quotas)
+    drawn = joint_stream(seed).permutation(places)[:budget]
+    return np.bincount(drawn, minlength=len(quotas))
 
 
 def _permutation(seed: int, case: str, depth: int) -> Int[np.ndarray, " depth"]:

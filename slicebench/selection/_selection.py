@@ -4,12 +4,19 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 
 from slicebench.errors import InputError
 from slicebench.selection._pool import PoolView
-from slicebench.selection._registry import STRATEGIES, VOLUME_STRATEGIES, lookup
-from slicebench.selection._types import Picks
+from slicebench.selection._registry import (
+    VOLUME_STRATEGIES,
+    find_strategy,
+    lookup,
+    uses_labels,
+)
+from slicebench.selection._types import Oracle, Picks, Strategy
+
+Labels = Sequence[Integer[np.ndarray, "_depth height width"]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,10 +27,13 @@ class Selection:
       volumes: Chosen volumes of the pool, ascending.
       slices: Chosen slices of each of them, ascending; empty where scope
         `pooled` gave a volume nothing.
+      extent_marks: First and last slices of the structure that an annotator
+        marked before any slice was chosen; a cost beside the budget.
     """
 
     volumes: tuple[int, ...]
     slices: tuple[tuple[int, ...], ...]
+    extent_marks: int = 0
 
     @property
     def annotated_slices(self) -> int:
@@ -52,13 +62,14 @@ def select(
     budget: int,
     scope: str,
     seed: int,
+    labels: Labels | None = None,
 ) -> Selection:
     """Chooses volumes, then slices in them.
 
     Args:
       pool_view: The pool; a strategy sees its features only if it uses them.
       volume_strategy: Name in `VOLUME_STRATEGIES`.
-      strategy: Name in `STRATEGIES`.
+      strategy: Name in `STRATEGIES` or, after that, in `ORACLES`.
       num_volumes: Volumes to choose.
       slices_per_volume: Quota of each volume in scope `within`, None for all
         its slices. No quota in scope `pooled`. Where given, the budget must be
@@ -67,28 +78,76 @@ def select(
       scope: `within` (every volume gets its quota) or `pooled` (volumes compete
         for the budget).
       seed: Selection seed.
+      labels: Dense labels of all the pool's volumes, for an oracle. No other
+        strategy gets them.
 
     Returns:
       A selection that spends the budget exactly.
 
     Raises:
       InputError: For an unknown name, a budget, quota or number of volumes that
-        the pool cannot meet, missing features, or a strategy that breaks its
-        contract.
+        the pool cannot meet, missing features or labels, or a strategy that
+        breaks its contract.
     """
     volume_entry = lookup(VOLUME_STRATEGIES, volume_strategy, "volume_strategies")
-    entry = lookup(STRATEGIES, strategy, "strategies")
+    entry = find_strategy(strategy)
+    _check_labels(pool_view, strategy, labels)
     _check_budget(pool_view, num_volumes, slices_per_volume, budget)
     seen = _seen(pool_view, volume_strategy, volume_entry.uses_features)
     chosen = volume_entry.select(seen, num_volumes, seed)
     volumes = _check_volumes(volume_strategy, chosen, pool_view, num_volumes)
     view = pool_view.take(volumes)
     quotas = _quotas(view, slices_per_volume, budget, scope)
+    shown = [labels[volume] for volume in volumes] if labels is not None else []
     seen = _seen(view, strategy, entry.uses_features)
-    picks = entry.select(seen, quotas, budget, seed)
+    picks = _pick(entry, seen, quotas, budget, seed, shown)
     _check_picks(strategy, picks, view, quotas, budget)
-    slices = tuple(tuple(rows.tolist()) for rows in picks)
-    return Selection(volumes=volumes, slices=slices)
+    return Selection(
+        volumes=volumes,
+        slices=tuple(tuple(rows.tolist()) for rows in picks),
+        extent_marks=_extent_marks(entry, picks, shown),
+    )
+
+
+def _pick(
+    entry: Strategy | Oracle,
+    view: PoolView,
+    quotas: Int[np.ndarray, " volume"],
+    budget: int,
+    seed: int,
+    labels: Labels,
+) -> Picks:
+    """Calls a strategy without labels, an oracle with them."""
+    if isinstance(entry, Oracle):
+        return entry.select(view, quotas, budget, seed, labels)
+    return entry.select(view, quotas, budget, seed)
+
+
+def _extent_marks(entry: Strategy | Oracle, picks: Picks, labels: Labels) -> int:
+    """Counts two marks for each annotated volume that holds the structure."""
+    if not (isinstance(entry, Oracle) and entry.marks_extent):
+        return 0
+    return 2 * sum(
+        bool(len(rows)) and bool((label > 0).any())
+        for rows, label in zip(picks, labels, strict=True)
+    )
+
+
+def _check_labels(view: PoolView, strategy: str, labels: Labels | None) -> None:
+    """Raises if an oracle lacks labels, or labels do not belong to the pool."""
+    if labels is None:
+        if uses_labels(strategy):
+            raise InputError(
+                f"strategy {strategy} is an oracle: it needs dense labels of the "
+                "pool, but none were given"
+            )
+        return
+    depths = [len(label) for label in labels]
+    if depths != list(view.depths):
+        raise InputError(
+            f"labels of {len(depths)} volumes with {depths} slices for a pool of "
+            f"{len(view.depths)} with {list(view.depths)}"
+        )
 
 
 def _seen(view: PoolView, name: str, uses_features: bool) -> PoolView:

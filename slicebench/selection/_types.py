@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
@@ -117,13 +117,19 @@ class Strategy:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Oracle:
-    """A way to choose slices that sees labels; fields as in `Strategy`."""
+    """A way to choose slices that sees labels; fields as in `Strategy`.
+
+    Attributes:
+      marks_extent: Whether all it needs of the labels is the first and the last
+        slice with foreground, which an annotator marks beforehand.
+    """
 
     select: SelectWithLabels
     uses_features: bool
     deterministic: bool
     nested: bool
     reference: str
+    marks_extent: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,6 +142,8 @@ class VolumeStrategy:
       deterministic: Whether every seed gives the same volumes.
       nested: Whether more volumes keep those of fewer.
       reference: Publication or definition.
+      uses_groups: Whether it needs the pool's groups.
+      uses_proxy: Whether it needs the pool's proxy scores.
     """
 
     select: SelectVolumes
@@ -143,6 +151,8 @@ class VolumeStrategy:
     deterministic: bool
     nested: bool
     reference: str
+    uses_groups: bool = False
+    uses_proxy: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,9 +160,13 @@ class Features:
     """A way to describe slices.
 
     Attributes:
-      extract: The computation.
+      extract: The computation; where the source is not `images`, a function that
+        refuses (see `handed_in`).
       reference: Publication or definition.
+      source: Where rows come from: the pool's `images` alone, a `file` of the
+        user's, or a network that a `training` on the pool's images makes.
     """
 
     extract: ExtractFeatures
     reference: str
+    source: Literal["images", "file", "training"] = "images"

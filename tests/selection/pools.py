@@ -6,16 +6,32 @@ from slicebench.selection import PoolView
 
 
 def make_view(depths, features=None, *, seed=0, columns=4):
-    """A view with random features unless they are given."""
+    """A view with random features unless they are given, two groups, scores."""
+    rng = np.random.default_rng(seed)
     if features is None:
-        rng = np.random.default_rng(seed)
         features = [rng.normal(size=(depth, columns)) for depth in depths]
     return PoolView(
         cases=tuple(f"case{number}" for number in range(len(depths))),
         depths=tuple(depths),
         spacing=((3.0, 1.0, 1.0),) * len(depths),
         features=tuple(np.asarray(rows, dtype=float) for rows in features),
+        groups=tuple("ab"[number % 3 == 0] for number in range(len(depths))),
+        proxy=tuple(rng.random(len(depths)).tolist()),
     )
+
+
+def make_labels(depths, seed=0):
+    """Two classes on about half of the slices; the second volume is empty."""
+    rng = np.random.default_rng(seed)
+    labels = []
+    for number, depth in enumerate(depths):
+        label = np.zeros((depth, 4, 4), dtype=np.uint8)
+        if number != 1:
+            first, last = np.sort(rng.integers(depth, size=2))
+            label[first : last + 1 : 2, 1, 1:3] = [1, 1 + number % 2]
+            label[first : last + 1 : 3, 2, 2] = 2
+        labels.append(label)
+    return labels
 
 
 def constant(depths):
@@ -36,6 +52,8 @@ VIEWS = {
     "even": make_view([8, 8, 8]),
     "uneven": make_view([5, 13, 4, 30]),
     "one volume": make_view([7]),
+    "one slice each": make_view([1, 1, 1, 1]),
+    "one slice in one": make_view([1, 6]),
     "constant slices": constant([6, 9, 5]),
     "zero vectors": zeros([4, 4]),
     "duplicate slices": duplicates([9, 4, 7]),

@@ -1,4 +1,4 @@
-"""k-center and representative annotation against slow references and by hand."""
+"""k-center, representative annotation and their parts, slowly and by hand."""
 
 import math
 
@@ -7,13 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slicebench.selection import STRATEGIES, joint_stream
-from slicebench.selection._representative import _Cover, cluster_rows, unit_rows
+from slicebench.selection import STRATEGIES, _cover, _similarity, joint_stream
+from slicebench.selection._clusters import ward_clusters
+from slicebench.selection._cover import Cover
+from slicebench.selection._similarity import cosine, unit_rows
 from tests.selection.pools import make_view
 
 
 def choose(name, view, quotas, budget, seed=0):
     return STRATEGIES[name].select(view, np.asarray(quotas), budget, seed)
+
+
+def cosine_cover(members, unit):
+    return Cover(members, cosine(unit), floor=-1.0)
 
 
 def flat(view):
@@ -155,7 +161,7 @@ def test_maximum_cover_equals_its_definition(points, data):
     unit = unit_rows([rows])
     closed = data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=len(rows) - 1))
     count = data.draw(st.integers(1, len(rows) - len(closed)))
-    cover = _Cover(np.arange(len(rows)), unit)
+    cover = cosine_cover(np.arange(len(rows)), unit)
     is_open = np.array([n not in closed for n in range(len(rows))])
     ours = []
     for _ in range(count):
@@ -167,13 +173,32 @@ def test_maximum_cover_equals_its_definition(points, data):
 
 def test_maximum_cover_equals_its_definition_on_real_numbers():
     rows = np.random.default_rng(1).normal(size=(25, 5))
-    cover = _Cover(np.arange(25), unit_rows([rows]))
+    cover = cosine_cover(np.arange(25), unit_rows([rows]))
     is_open = np.ones(25, dtype=bool)
     ours = []
     for _ in range(25):
         ours.append(cover.next(is_open))
         is_open[ours[-1]] = False
     assert ours == slow_cover(rows.tolist(), set(), 25)
+
+
+def test_the_cover_of_many_rows_is_that_of_few(monkeypatch):
+    rows = unit_rows([np.random.default_rng(8).normal(size=(60, 4))])
+    found = []
+    for dense, at_once, block in ((1000, 32, 2**21), (0, 1, 2**21), (0, 4, 100)):
+        monkeypatch.setattr(_cover, "DENSE_ROWS", dense)
+        monkeypatch.setattr(_cover, "MOST_AT_ONCE", at_once)
+        monkeypatch.setattr(_similarity, "BLOCK_ENTRIES", block)
+        cover = cosine_cover(np.arange(60), rows)
+        is_open = np.ones(60, dtype=bool)
+        picks = []
+        for _ in range(30):
+            picks.append(cover.next(is_open))
+            is_open[picks[-1]] = False
+        cover.restart()
+        assert cover.next(np.ones(60, dtype=bool)) == picks[0]
+        found.append(picks)
+    assert found[0] == found[1] == found[2]
 
 
 def test_equal_slices_tie_to_the_lowest():
@@ -184,7 +209,7 @@ def test_equal_slices_tie_to_the_lowest():
         [0],
         [],
     ]
-    cover = _Cover(np.arange(41), unit_rows(view.features))
+    cover = cosine_cover(np.arange(41), unit_rows(view.features))
     assert cover.next(np.ones(41, dtype=bool)) == 0
 
 
@@ -201,9 +226,9 @@ def test_representative_starts_with_the_middle_of_the_largest_cluster():
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     view = make_view([6], [rows])
     assert choose("representative", view, [6], 5)[0].tolist()[:1] == [0]
-    clusters = cluster_rows(rows, 2)
+    clusters = ward_clusters(rows, 2)
     assert [members.tolist() for members in clusters] == [[1, 2, 3, 4, 5], [0]]
-    first = _Cover(clusters[0], rows[clusters[0]]).next(np.ones(6, dtype=bool))
+    first = cosine_cover(clusters[0], rows[clusters[0]]).next(np.ones(6, dtype=bool))
     assert first == 3  # 10 degrees
 
 
@@ -228,7 +253,7 @@ def test_representative_does_not_depend_on_the_order_of_volumes():
     turned = view.take([2, 0, 1])
     ours = choose("representative", view, [2, 2, 2], 4)
     theirs = choose("representative", turned, [2, 2, 2], 4)
-    sizes = [len(rows) for rows in cluster_rows(unit_rows(view.features), 2)]
+    sizes = [len(rows) for rows in ward_clusters(unit_rows(view.features), 2)]
     assert len(set(sizes)) == 2, "no tie between clusters in this example"
     for volume, place in enumerate([1, 2, 0]):
         np.testing.assert_array_equal(ours[volume], theirs[place])

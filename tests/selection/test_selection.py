@@ -18,9 +18,13 @@ from slicebench.selection import (
     Strategy,
     VolumeStrategy,
     coverage,
+    find_strategy,
     lookup,
     mean_jaccard,
     select,
+    strategy_names,
+    uses_features,
+    uses_labels,
 )
 from tests.selection.pools import make_view
 
@@ -98,9 +102,9 @@ def test_strategies_without_features_do_not_see_them(monkeypatch):
         seen.append(view.feature_count)
         return STRATEGIES["random"].select(view, quotas, budget, seed)
 
-    for uses_features in (False, True):
+    for declared in (False, True):
         entry = dataclasses.replace(
-            STRATEGIES["random"], select=spy, uses_features=uses_features
+            STRATEGIES["random"], select=spy, uses_features=declared
         )
         monkeypatch.setitem(STRATEGIES, "spy", entry)
         choose(strategy="spy")
@@ -110,8 +114,8 @@ def test_strategies_without_features_do_not_see_them(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"strategy": "best"}, r"--strategies.*'best'.*fixed_interval, k_center, ran"),
-        ({"volume_strategy": "best"}, r"--volume_strategies.*'best'.*allowed: random"),
+        ({"strategy": "best"}, r"--strategies.*'best'.*extent_random, fa.*k_center, k"),
+        ({"volume_strategy": "best"}, r"--volume_strategies.*'best'.*allowed: calr, k"),
         ({"scope": "all"}, r"--scope.*'all'; allowed: pooled, within"),
         ({"num_volumes": 6, "budget": 12}, r"6 volumes.*allows 1 to 5"),
         ({"num_volumes": 0, "budget": 0}, r"0 volumes.*allows 1 to 5"),
@@ -207,6 +211,23 @@ def test_lookup_lists_every_allowed_name(registry):
         lookup(registry, "typo", "flag")
 
 
+def test_names_are_found_among_strategies_then_oracles(monkeypatch):
+    assert strategy_names() == tuple(sorted([*STRATEGIES, *ORACLES]))
+    for name in STRATEGIES:
+        assert find_strategy(name) is STRATEGIES[name]
+        assert not uses_labels(name)
+        assert uses_features(name) == STRATEGIES[name].uses_features
+    for name in ORACLES:
+        assert find_strategy(name) is ORACLES[name]
+        assert uses_labels(name)
+        assert not uses_features(name)
+    monkeypatch.setitem(STRATEGIES, "foreground_interval", STRATEGIES["random"])
+    assert not uses_labels("foreground_interval")
+    for question in (uses_labels, uses_features):
+        with pytest.raises(InputError, match=r"typo.*foreground_interval"):
+            question("typo")
+
+
 def test_lookup_in_an_empty_registry():
     with pytest.raises(InputError, match="none so far"):
         lookup(dict(list(ORACLES.items())[:0]), "typo", "flag")
@@ -237,6 +258,9 @@ def test_coverage_averages_over_chosen_volumes():
         ({"depths": (3, 5)}, "b has 5 slices but 4 feature rows"),
         ({"features": (np.zeros((3, 2)), np.zeros((4, 1)))}, r"\[1, 2\] columns"),
         ({"features": (np.zeros((3, 2)), np.full((4, 2), np.nan))}, "of case b.*NaN"),
+        ({"groups": ("x",)}, "2 cases, but 1 groups"),
+        ({"proxy": (0.1, 0.2, 0.3)}, "2 cases, but 3 proxy scores"),
+        ({"proxy": (0.1, np.inf)}, "proxy scores hold NaN or infinity"),
     ],
 )
 def test_a_pool_view_that_disagrees_with_itself_is_refused(changes, message):
@@ -277,6 +301,9 @@ def test_a_view_of_prepared_cases_leaves_labels_behind():
         budget=4,
     )
     assert chosen.volumes == (0, 1)
+    assert plain.groups is plain.proxy is None
+    told = PoolView.of(cases, groups=["x", "y"], proxy=[0.5, 0.25])
+    assert (told.groups, told.proxy) == (("x", "y"), (0.5, 0.25))
 
 
 def test_take_restricts_every_field():
@@ -284,3 +311,6 @@ def test_take_restricts_every_field():
     assert view.cases == ("case3", "case0")
     assert view.depths == (15, 9)
     assert [len(rows) for rows in view.features] == [15, 9]
+    assert view.groups == (VIEW.groups[3], VIEW.groups[0])
+    assert view.proxy == (VIEW.proxy[3], VIEW.proxy[0])
+    assert PoolView.of([make_case("a", 5)]).take([0]).groups is None
