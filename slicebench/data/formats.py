@@ -14,6 +14,9 @@ from jaxtyping import Float64
 
 from slicebench.data import dbc, dicom, nifti
 
+_MAX_SHIFT = 0.1
+"""Largest distance between voxel centres that count as one, in voxels."""
+
 
 class Stored(NamedTuple):
     """Voxels in stored order, and the map from their indices to world mm (RAS+)."""
@@ -107,7 +110,7 @@ def align(
     ends = np.array([*np.ndindex(2, 2, 2)]) * (np.array(stored.array.shape) - 1)
     places = ends @ turn.T + offset
     off = np.abs(ends @ steps[:3, :3].T + steps[:3, 3] - places).max()
-    if off > 0.5 or not np.array_equal(turn @ turn.T, np.eye(3)):
+    if off > _MAX_SHIFT or not np.array_equal(turn @ turn.T, np.eye(3)):
         raise ValueError("its voxels do not coincide with those of the image")
     array = np.transpose(stored.array, np.abs(turn).argmax(axis=1))
     array = np.flip(array, tuple(np.flatnonzero(turn.sum(axis=1) < 0).tolist()))

@@ -294,6 +294,65 @@ def test_check_prints_faults_and_gives_status_2(folder, capsys):
     assert captured.err.count("\n") == 1
 
 
+WIDTH = np.array([[0, -2, 0, 0], [2, 0, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])
+SLICES = np.array([[0, 0, 2, 0], [2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("affine", "axis", "flip"),
+    [(np.eye(4), 1, False), (WIDTH, 2, True), (SLICES, None, False)],
+)
+def test_mirroring_follows_the_affine(tmp_path, affine, axis, flip):
+    folder = folders.write_nnunet(
+        tmp_path / "D", 9, affine=affine, flip=True, slice_axis=2
+    )
+    task = load_task(folder, cache_dir=tmp_path / "cache")
+    assert (task.mirror_axis, task.flip) == (axis, flip)
+
+
+def test_no_mirroring_where_cases_differ(tmp_path):
+    folder = folders.write_nnunet(tmp_path / "D", 9, affine=WIDTH, flip=True)
+    image, label = folders.draw_case(3)
+    folders.save(folder / "imagesTr/c03_0000.nii.gz", image)
+    folders.save(folder / "labelsTr/c03.nii.gz", label)
+    task = load_task(folder, cache_dir=tmp_path / "cache")
+    assert task.mirror_axis is None
+    assert not task.flip
+
+
+def test_another_label_folder(tmp_path):
+    folder = folders.write_nnunet(tmp_path / "D", 9)
+    for number in range(9):
+        label = folders.draw_case(number)[1]
+        label = np.where(label == 1, np.uint8(9), np.uint8(0))
+        folders.save(folder / f"labelsTr_PTV/c{number:02d}.nii.gz", label)
+
+    def load(labels):
+        return load_task(folder, target_labels=labels, cache_dir=tmp_path / "cache")
+
+    task = load("PTV (planning target)=labelsTr_PTV/9")
+    assert task.classes == ("PTV (planning target)",)
+    other = load("front")
+    assert other.context != task.context
+    for mine, theirs in zip(task.pool, other.pool, strict=True):
+        assert mine.name == theirs.name
+        np.testing.assert_array_equal(mine.label, theirs.label)
+    with pytest.raises(InputError, match=r"no folder labelsTr_X .*labelsTr_PTV"):
+        load("labelsTr_X/1")
+    (folder / "labelsTr_PTV/c00.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"expected labelsTr_PTV/c00\.nii\.gz"):
+        load("labelsTr_PTV/9")
+
+
+def test_check_prepares_a_target(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SLICEBENCH_CACHE", str(tmp_path / "cache"))
+    assert check.main([str(folder), "--target_labels=x=front"]) == 0
+    text = capsys.readouterr().out
+    for part in ("grid        16 x 16", "5-5 slices, 60 in all", "x: in 12 cases"):
+        assert part in text
+    assert check.main([str(folder), "--target_labels=liver"]) == 2
+
+
 @pytest.mark.data
 def test_hippocampus(tmp_path):
     folder = folders.real_folder("Dataset004_Hippocampus")
