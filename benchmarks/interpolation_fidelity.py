@@ -278,8 +278,8 @@ def draw(tasks: pd.DataFrame, path: Path) -> None:
     for column, name in enumerate(names):
         axes[0][column].set_title(name.removeprefix("Dataset"), fontsize=8)
         axes[1][column].set_xlabel("gap (mm)")
-    axes[0][0].set_ylabel("Dice of hidden slices")
-    axes[1][0].set_ylabel(f"share of slices with Dice < {FAILED}")
+    axes[0][0].set_ylabel("Dice")
+    axes[1][0].set_ylabel(f"slices below Dice {FAILED}")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
