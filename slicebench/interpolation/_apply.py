@@ -3,11 +3,11 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Shaped
 
 from slicebench.errors import InputError, gather
 from slicebench.interpolation._registry import INTERPOLATIONS
-from slicebench.interpolation._types import Filled, HardLabel, Interpolation, SoftLabel
+from slicebench.interpolation._types import HardLabel, Interpolation, SoftLabel
 
 _SUM_TOLERANCE = 1e-4
 
@@ -59,22 +59,23 @@ class Pseudo:
 
 def interpolate(
     name: str,
-    label: Integer[np.ndarray, "depth height width"],
-    annotated: Bool[np.ndarray, " depth"],
+    label: Shaped[np.ndarray, "..."],
+    annotated: Shaped[np.ndarray, "..."],
     spacing: tuple[float, float, float],
     *,
-    image: Float[np.ndarray, "depth height width channel"] | None = None,
+    image: Shaped[np.ndarray, "..."] | None = None,
     outside: bool = False,
 ) -> Pseudo:
     """Fills masks by a named interpolation.
 
     Args:
       name: Name in `INTERPOLATIONS`.
-      label: Class indices, 0 is background; slices without annotation are
-        never read, they are overwritten before a method sees them.
-      annotated: Which slices an expert annotated.
+      label: Class indices over depth, height and width, 0 is background; slices
+        without annotation are never read, a method sees zeros there.
+      annotated: Which slices an expert annotated, truth values over depth.
       spacing: Distance between voxel centres in mm, slices first.
-      image: The image, for entries with `uses_image`; no other entry gets it.
+      image: The image over depth, height, width and channel, for entries with
+        `uses_image`; no other entry gets it.
       outside: Whether slices beyond the first and last annotated one are filled.
 
     Raises:
@@ -140,7 +141,7 @@ def _check_inputs(
 def _check_result(
     name: str,
     entry: Interpolation,
-    result: Filled,
+    result: tuple[np.ndarray, np.ndarray],
     label: np.ndarray,
     annotated: np.ndarray,
 ) -> None:

@@ -9,7 +9,9 @@ Pixel = tuple[float, float]
 
 
 def signed_distances(
-    plane: Integer[np.ndarray, "height width"], classes: list[int], pixel: Pixel
+    plane: Integer[np.ndarray, "height width"] | Bool[np.ndarray, "height width"],
+    classes: list[int],
+    pixel: Pixel,
 ) -> Float32[np.ndarray, "class height width"]:
     """Returns each class's distance to its own border, positive inside.
 
@@ -18,7 +20,7 @@ def signed_distances(
     lies between them: the function has slope 1 across it and no jump.
 
     Args:
-      plane: Class indices.
+      plane: Class indices, or a mask, whose class is 1.
       classes: Classes wanted, each in `plane` somewhere.
       pixel: Voxel size in the plane.
 

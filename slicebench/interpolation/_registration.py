@@ -157,7 +157,8 @@ def sample(
     columns = np.clip(columns, 0, width - 1)
     top = np.minimum(rows.astype(np.int32), max(height - 2, 0))
     left = np.minimum(columns.astype(np.int32), max(width - 2, 0))
-    down, right = rows - top, columns - left
+    # float32 less int32 would be float64.
+    down, right = rows - top.astype(np.float32), columns - left.astype(np.float32)
     first = np.arange(pairs, dtype=np.int32)[:, None, None] * (height * width)
     corner = first + top * width + left
     below, beside = (width if height > 1 else 0), (1 if width > 1 else 0)
@@ -193,6 +194,8 @@ def _resizing(old: int, new: int) -> Float32[np.ndarray, "new old"]:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _resize_field(field: Fields, size: tuple[int, ...]) -> Fields:
+def _resize_field(
+    field: Fields, size: tuple[int, ...]
+) -> Float32[np.ndarray, "pair 2 rows columns"]:
     scale = np.array(size, np.float32) / np.array(field.shape[2:], np.float32)
     return _resize(field, size) * scale[:, None, None]
