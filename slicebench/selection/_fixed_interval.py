@@ -41,7 +41,7 @@ def fixed_interval_aligned(
     without a random start per volume comes to. Where volumes are cropped
     alike, the network then sees the same few anatomical positions only:
     systematic sampling fails when its period meets one of the population
-    (Cochran, "Sampling Techniques", 1977, section 8.6).
+    (Cochran, "Sampling Techniques", 1977, chapter 8).
     """
     phase = draw_phase(joint_stream(seed))
     counts = allot(budget, np.array(view.depths), quotas)

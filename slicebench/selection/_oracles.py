@@ -26,11 +26,11 @@ def foreground_random(num: int, den: int) -> SelectWithLabels:
     """Makes the strategy whose draws favour foreground with probability num / den.
 
     Foreground-aware random (Lueth et al., "nnActive: a framework for evaluation
-    of active learning in 3D biomedical segmentation", TMLR 2025), carried over
-    from patches to slices: each draw is uniform over the volume's slices left,
-    or, with the probability given, first a class is drawn uniformly among those
-    left in the volume, then a slice that holds it. How many slices each volume
-    gets is drawn as by `random`.
+    of active learning in 3D biomedical segmentation", arXiv 2511.19183, 2025),
+    carried over from patches to slices: each draw is uniform over the volume's
+    slices left, or, with the probability given, first a class is drawn uniformly
+    among those left in the volume, then a slice that holds it. How many slices
+    each volume gets is drawn as by `random`.
     """
 
     def select(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from slicebench.selection import STRATEGIES, _cover, _similarity, joint_stream
 from slicebench.selection._clusters import ward_clusters
 from slicebench.selection._cover import Cover
+from slicebench.selection._ledger import Ledger
 from slicebench.selection._similarity import cosine, unit_rows
 from tests.selection.pools import make_view
 
@@ -95,6 +96,19 @@ def test_k_center_equals_its_definition(points, seed, data):
     budget = data.draw(st.integers(1, sum(quotas)))
     ours = [rows.tolist() for rows in choose("k_center", view, quotas, budget, seed)]
     assert ours == slow_k_center(view, quotas, budget, seed)
+
+
+def test_a_ledger_opens_and_closes_volumes():
+    ledger = Ledger((3, 2), np.array([2, 1]))
+    for row in (0, 2, 4):
+        ledger.pick(row)
+    assert not ledger.open.any()
+    assert [rows.tolist() for rows in ledger.picks()] == [[0, 2], [1]]
+    ledger.release(2)
+    assert ledger.open.tolist() == [False, True, True, False, False]
+    ledger.pick(1)
+    assert not ledger.open.any()
+    assert [rows.tolist() for rows in ledger.picks()] == [[0, 1], [1]]
 
 
 def test_k_center_equals_its_definition_on_real_numbers():

@@ -111,6 +111,21 @@ def test_k_means_finds_separate_groups_and_a_fixed_point():
     assert moved <= 2, "Lloyd's algorithm has converged"
 
 
+def test_k_means_counts_every_copy_of_a_row():
+    rng = np.random.default_rng(6)
+    moved = 0
+    for seed in range(5):
+        rows = np.repeat(rng.normal(size=(40, 2)), rng.integers(1, 30, 40), axis=0)
+        clusters = k_means_clusters(rows, 5, joint_stream(seed))
+        means = np.stack([rows[members].mean(axis=0) for members in clusters])
+        nearest = np.linalg.norm(rows[:, None] - means, axis=2).argmin(axis=1)
+        moved += sum(
+            int((nearest[members] != name).sum())
+            for name, members in enumerate(clusters)
+        )
+    assert moved == 0, "means are those of all slices, not of distinct ones"
+
+
 def test_k_means_keeps_equal_rows_together_and_ignores_their_order():
     rows = np.random.default_rng(2).normal(size=(40, 2))
     twice = np.concatenate([rows, rows])

@@ -131,6 +131,7 @@ def test_stratified_divides_in_proportion():
     groups = tuple("a" * 8 + "b" * 4 + "c" * 4)
     view = dataclasses.replace(make_view([2] * 16), groups=groups)
     for seed in range(20):
+        assert groups[choose("stratified", view, 1, seed)[0]] == "a", "the largest"
         for count in range(1, 17):
             chosen = choose("stratified", view, count, seed)
             for group, size in (("a", 8), ("b", 4), ("c", 4)):
