@@ -17,6 +17,7 @@ Shapes follow `NHWC` in 2D and `NDHWC` in 3D; padding is zero, stride is 1.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +99,8 @@ def stack_kernel(kernel: Kernel) -> AnyKernel:
 
 def forward(images: Images, kernel: Kernel) -> Outputs:
     """Convolves; the result has the images' space."""
+    if math.prod(kernel.shape[:-2]) == 1:
+        return _matmul(images, kernel)
     tile = _tile(images, kernel.shape)
     if tile:
         return _forward_winograd(images, kernel, tile)
@@ -117,6 +120,10 @@ def image_gradient(slopes: Outputs, kernel: Kernel) -> Images:
 
 def kernel_gradient(images: Images, slopes: Outputs, size: tuple[int, ...]) -> Kernel:
     """Gradient with respect to a kernel of the given size."""
+    if math.prod(size) == 1:
+        points = tuple(range(images.ndim - 1))
+        product = jnp.tensordot(images, slopes, (points, points))
+        return product.reshape(*size, *product.shape)
     tile = _tile(images, (*size, images.shape[-1], slopes.shape[-1]))
     if tile:
         return _kernel_gradient_winograd(images, slopes, size, tile)
@@ -127,6 +134,11 @@ def kernel_gradient(images: Images, slopes: Outputs, size: tuple[int, ...]) -> K
     stacked = _kernel_gradient_plane(planes, flat, size[1:])
     split = stacked.reshape(*size[1:], size[0], images.shape[-1], slopes.shape[-1])
     return jnp.moveaxis(split, 2, 0)
+
+
+def _matmul(images: Images, kernel: Kernel) -> Outputs:
+    """A pointwise convolution is a product of matrices."""
+    return images @ kernel.reshape(kernel.shape[-2:])
 
 
 def _tile(images: Images, kernel: tuple[int, ...]) -> int:
