@@ -149,6 +149,8 @@ def make_group(name: str, cores: int, scratch: str) -> Group:
         _KEPT: (_TORCH, cores, {**single, "keep": True}),
         "torch gpu": (_TORCH, 1, {**shared, "device": "cuda"}),
     }
+    if name not in groups:
+        raise ValueError(f"unknown group {name}")
     return Group(*groups[name])
 
 

@@ -17,7 +17,7 @@ def test_different_answers_end_the_run(capsys):
     label, spacing = next(metrics.draw_labels())
     case = metrics.Case(label, label, spacing)
     ways = {
-        "slicebench": metrics.by_scipy,
+        "slicebench": metrics.by_scipy(),
         "off": lambda _: {(1, "dice"): 0.9, (2, "hd95"): 0.0},
     }
     with pytest.raises(SystemExit, match="answers differ by more than"):

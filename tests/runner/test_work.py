@@ -8,8 +8,8 @@ import pytest
 
 from slicebench import spec
 from slicebench.runner.batches import _effort
-from slicebench.runner.tasks import TaskWork
 from slicebench.runner.cells import CEILING
+from slicebench.runner.tasks import TaskWork
 from slicebench.selection import STRATEGIES
 from tests.runner import small
 
