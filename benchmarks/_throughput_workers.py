@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol
 
 WARM_UP_STEPS = 2
-"""Steps that run, outside every time, before a way's first round."""
+"""Steps that run, outside every time, before a way is timed."""
 _PATIENCE = 1800.0
 """Seconds after which a process without an answer counts as failed."""
 
@@ -212,6 +212,8 @@ def _answer(
         return bench.drop()
     if verb == "call":
         return getattr(bench, operands[0])(*operands[1:])
+    # After a pause the first steps are slower; a training has no pauses.
+    bench.run(operands[0], WARM_UP_STEPS)
     wait()
     start = time.perf_counter()
     trial_steps = bench.run(*operands)

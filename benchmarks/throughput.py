@@ -19,6 +19,9 @@ times them as well and fails where one of them is.
 Where JAX and PyTorch both find a GPU, the race is run there, PyTorch in bfloat16
 autocast, eager and with CUDA graphs, slicebench in bfloat16.
 
+Every turn starts with a step or two that do not count: after a pause the system
+may have to bring a process back into memory, and a real run has no pauses.
+
 Only an otherwise idle machine gives figures that mean anything; the load at the
 start is printed. PyTorch belongs to the extra `bench`.
 """

@@ -200,7 +200,12 @@ def one_thread_bench(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "method",
-    [name for name, how in _throughput_torch.METHODS.items() if not how.compiled],
+    [
+        name
+        for name, how in _throughput_torch.METHODS.items()
+        # Half precision is for GPUs: on a CPU, PyTorch's 3D kernels may give NaN.
+        if not how.compiled and not how.half
+    ],
 )
 def test_every_eager_method_trains(one_thread_bench, method, case):
     ready = one_thread_bench.prepare(method, case, trials=2)
