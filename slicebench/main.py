@@ -26,6 +26,7 @@ flags.DEFINE_list("scope", None, "within (equal quota a volume) or pooled.")
 flags.DEFINE_list("interpolations", None, "Mask interpolations.")
 flags.DEFINE_list("dims", None, "2d or 3d networks.")
 flags.DEFINE_list("steps", None, "Optimiser steps.")
+flags.DEFINE_string("precision", None, "float32 or bfloat16 arithmetic of networks.")
 flags.DEFINE_integer("num_seeds", None, "Seeds of every cell.")
 flags.DEFINE_integer("ceiling_seeds", None, "Seeds of the network on all labels.")
 flags.DEFINE_list("target_labels", None, "Classes to segment; + merges labels.")
@@ -90,6 +91,7 @@ def _read_overrides() -> runner.Overrides:
         interpolations=_names("interpolations"),
         dims=_names("dims"),
         steps=_numbers("steps"),
+        precision=FLAGS.precision,
         num_seeds=FLAGS.num_seeds,
         ceiling_seeds=FLAGS.ceiling_seeds,
     )

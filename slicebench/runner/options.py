@@ -21,6 +21,7 @@ class Overrides:
       interpolations: Mask interpolations.
       dims: `2d` or `3d`.
       steps: Optimiser steps.
+      precision: `float32` or `bfloat16`.
       num_seeds: Seeds of every cell.
       ceiling_seeds: Seeds of the ceiling.
     """
@@ -35,6 +36,7 @@ class Overrides:
     interpolations: tuple[str, ...] | None = None
     dims: tuple[str, ...] | None = None
     steps: tuple[int, ...] | None = None
+    precision: str | None = None
     num_seeds: int | None = None
     ceiling_seeds: int | None = None
 

@@ -11,7 +11,17 @@ from slicebench.data.prepared import PreparedTask
 from slicebench.evaluation.scoring import Scorer
 from slicebench.interpolation import interpolate
 from slicebench.runner.cells import CEILING
-from slicebench.selection import FEATURES, PoolView, Selection, select, uses_labels
+from slicebench.selection import (
+    FEATURES,
+    VOLUME_STRATEGIES,
+    PoolView,
+    Selection,
+    lookup,
+    make_features,
+    proxy_scores,
+    select,
+    uses_labels,
+)
 from slicebench.training.arrays import (
     TrialArrays,
     add_pseudo,
@@ -30,7 +40,7 @@ class TaskWork:
     def __init__(self, task: PreparedTask):
         """Remembers the task; everything else waits until it is needed."""
         self.task = task
-        self._views: dict[str, PoolView] = {}
+        self._views: dict[tuple[str, bool], PoolView] = {}
         self._selections: dict[tuple[Any, ...], Selection] = {}
         self._filled: collections.OrderedDict[tuple[Any, ...], Any] = (
             collections.OrderedDict()
@@ -70,7 +80,7 @@ class TaskWork:
         )
         if key not in self._selections:
             self._selections[key] = select(
-                self._view(trial.features),
+                self._view(trial.features, trial.volume_strategy),
                 volume_strategy=trial.volume_strategy,
                 strategy=trial.strategy,
                 num_volumes=trial.num_volumes,
@@ -88,14 +98,21 @@ class TaskWork:
             return None
         return [case.label for case in self.task.pool]
 
-    def _view(self, features: str) -> PoolView:
-        if features not in self._views:
+    def _view(self, features: str, volume_strategy: str) -> PoolView:
+        entry = lookup(VOLUME_STRATEGIES, volume_strategy, "volume_strategies")
+        key = features, entry.uses_proxy
+        if key not in self._views:
+            pool = self.task.pool
             rows = None
             if features != "none":
-                images = [case.image for case in self.task.pool]
-                rows = FEATURES[features].extract(images)
-            self._views[features] = PoolView.of(self.task.pool, rows)
-        return self._views[features]
+                rows = make_features(features, FEATURES[features], pool)
+            scores = None
+            if entry.uses_proxy:
+                scores = proxy_scores([case.image for case in pool])
+            # No dataset gives a column yet: one group is a uniform choice.
+            groups = ("all",) * len(pool)
+            self._views[key] = PoolView.of(pool, rows, groups=groups, proxy=scores)
+        return self._views[key]
 
     def annotate(
         self, trial: spec.Trial, program: spec.Program

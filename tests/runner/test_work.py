@@ -10,7 +10,7 @@ from slicebench import spec
 from slicebench.runner.batches import _effort
 from slicebench.runner.cells import CEILING
 from slicebench.runner.tasks import TaskWork
-from slicebench.selection import STRATEGIES
+from slicebench.selection import ORACLES, STRATEGIES, VOLUME_STRATEGIES
 from tests.runner import small
 
 STRATEGY_NAMES = sorted(STRATEGIES)
@@ -174,3 +174,55 @@ def test_the_program_is_compiled_once_for_cells_and_seeds(compiled, tmp_path):
         batch = list(small.study().trials[start : start + 2])
         small.train(compiled, batch, tmp_path / f"batch{start}")
     assert compiled.engine.compile_seconds == spent
+
+
+@pytest.mark.parametrize("volume_strategy", sorted(VOLUME_STRATEGIES))
+def test_every_volume_strategy_reaches_the_pool(work, volume_strategy):
+    uses = VOLUME_STRATEGIES[volume_strategy].uses_features
+    trial = make_trial(
+        volume_strategy=volume_strategy,
+        num_volumes=5,
+        slices_per_volume=2,
+        features="intensity" if uses else "none",
+    )
+    chosen = work.select(trial)
+    assert len(chosen.volumes) == 5
+    assert chosen.annotated_slices == 10
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_oracles_are_shown_the_labels(work, name):
+    uses = ORACLES[name].uses_features
+    trial = make_trial(
+        strategy=name,
+        num_volumes=4,
+        slices_per_volume=3,
+        features="intensity" if uses else "none",
+    )
+    _, columns = work.annotate(trial, small.program())
+    assert columns["annotated_slices"] == 12
+    assert columns["annotated_foreground"] > 0
+    assert (columns["extent_marks"] > 0) == name.startswith("extent")
+
+
+def test_interpolated_labels_fill_the_gaps_of_the_chosen_volumes(work):
+    trial = dataclasses.replace(
+        make_trial(strategy="fixed_interval", num_volumes=3, slices_per_volume=3),
+        interpolation="nearest",
+        pseudo_weight=0.5,
+    )
+    program = dataclasses.replace(small.program(), pseudo_slots=128)
+    arrays, columns = work.annotate(trial, program)
+    wanted = []
+    depths = [case.depth for case in small.task().pool]
+    starts = np.cumsum(depths) - depths
+    chosen = work.select(trial)
+    for volume, slices in zip(chosen.volumes, chosen.slices, strict=True):
+        gaps = set(range(slices[0], slices[-1])) - set(slices)
+        wanted += [starts[volume] + place for place in sorted(gaps)]
+    count = columns["interpolated_slices"]
+    assert arrays.pseudo.source[:count].tolist() == wanted
+    assert arrays.pseudo.sizes[0] == count == len(wanted)
+    sums = arrays.pseudo.shares[:count].astype(int).sum(-1)
+    assert (sums == 255).all()
+    assert not arrays.pseudo.shares[count:].any()
