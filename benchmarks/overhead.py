@@ -99,8 +99,9 @@ def main(argv: Sequence[str]) -> None:
         else:
             run = run_main(Path(scratch) / "run", arguments(is_quick(_FLAGS)))
         found = measure(run, _ROUNDS.value)
-    print(describe(found))
-    write_rows(json_path(_FLAGS), [row(found, device, load)])
+        # Both read the run's tables, which go with the scratch folder.
+        print(describe(found))
+        write_rows(json_path(_FLAGS), [row(found, device, load)])
 
 
 def arguments(quick: bool) -> list[str]:
