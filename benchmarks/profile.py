@@ -45,8 +45,8 @@ _STEPS = flags.DEFINE_integer(
 )
 _TASK = "phantom_organ"
 _POLL_SECONDS = 0.02
-_CPU_THREADS = "tf_XLAPjRtCpuClient"
-"""How XLA names the threads that run a host device's programs."""
+_CPU_THREADS = ("tf_XLAPjRtCpuClient", "tf_XLAEigen")
+"""How XLA names the threads that run a host device's programs and their parts."""
 
 Interval = tuple[float, float]
 

@@ -39,9 +39,8 @@ def test_operations_of_device_threads_count_and_nothing_else():
                     "tf_XLAPjRtCpuClient/1",
                     [Event("dot", 0, 1e9), Event("Pool::Await", 0, 9e9)],
                 ),
-                Line("tf_XLAPjRtCpuClient/2", [Event("dot", 0.5e9, 1e9)]),
+                Line("tf_XLAEigen/2", [Event("dot", 0.5e9, 1e9)]),
                 Line("tf_XLAPjRtCpuClient/3", [Event("wait for it", 2e9, 9e9)]),
-                Line("tf_XLAEigen/4", [Event("dot", 0, 9e9)]),
                 Line("python", [Event("dot", 0, 9e9)]),
             ],
         ),
@@ -50,8 +49,8 @@ def test_operations_of_device_threads_count_and_nothing_else():
     ]
     assert profile.lanes_of(planes) == [
         ("/device:GPU:0", 3.0, []),
+        ("tf_XLAEigen/2", 1.0, []),
         ("tf_XLAPjRtCpuClient/1", 1.0, []),
-        ("tf_XLAPjRtCpuClient/2", 1.0, []),
     ]
 
 
