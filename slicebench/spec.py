@@ -119,8 +119,7 @@ class Training:
       sampling: `balanced` (a third of each batch from slices that hold a
         uniformly drawn class) or `uniform` over annotated slices.
       augmentation: Random changes to training slices.
-      patch: Largest depth, height and width of a 3D patch, in voxels of the
-        grid; of a batch of `batch` patches.
+      patch: Largest depth, height and width of a 3D patch, in voxels.
     """
 
     steps: int = 400
@@ -333,8 +332,7 @@ class TaskInfo:
       synthetic: Whether the task is a phantom.
       spacing: Distance between grid points in mm, median over the pool, slices
         first.
-      dims: Network that is asked for; what does not depend on it (budgets,
-        densities) is asked under `2d`.
+      dims: Network that is asked for; budgets and densities are asked in `2d`.
     """
 
     name: str
