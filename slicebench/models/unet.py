@@ -17,7 +17,6 @@ from slicebench.models.upsampled import convolve_upsampled
 
 _SLOPE = 0.01
 _EPSILON = 1e-5
-_JOIN = True
 
 Images = Float[Array, "batch *space channel"]
 Valid = Bool[Array, "batch depth"]
@@ -242,11 +241,6 @@ class UNet(nnx.Module):
         for size, pair in zip(reversed(self.pools), self.decoder, strict=True):
             skip, valid = skips.pop()
             first, second = pair
-            if _JOIN:
-                images = first.join(images, skip, size, valid)
-            else:
-                larger = _clear(upsample(images, size), valid, 0.0)
-                images = first(jnp.concatenate([larger, skip], axis=-1), valid)
-            images = second(images, valid)
+            images = second(first.join(images, skip, size, valid), valid)
         scores = convolve(images, self.head[...].astype(self.dtype), self.layout)
         return scores.astype(jnp.float32) + self.head_bias[...]
