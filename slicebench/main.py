@@ -26,6 +26,9 @@ flags.DEFINE_list("scope", None, "within (equal quota a volume) or pooled.")
 flags.DEFINE_list("interpolations", None, "Mask interpolations.")
 flags.DEFINE_list("dims", None, "2d or 3d networks.")
 flags.DEFINE_list("steps", None, "Optimiser steps.")
+flags.DEFINE_integer("batch", None, "Slices (2D) or patches (3D) in a batch.")
+flags.DEFINE_integer("width", None, "Channels of the network at full resolution.")
+flags.DEFINE_integer("depth", None, "Resolution levels of the network.")
 flags.DEFINE_string("precision", None, "float32 or bfloat16 arithmetic of networks.")
 flags.DEFINE_integer("num_seeds", None, "Seeds of every cell.")
 flags.DEFINE_integer("ceiling_seeds", None, "Seeds of the network on all labels.")
@@ -34,6 +37,11 @@ flags.DEFINE_integer("slice_axis", None, "Array axis that runs over slices.")
 flags.DEFINE_string("splits_file", None, "Your own splits_final.json.")
 flags.DEFINE_integer("split_seed", 0, "Seed of the split.", lower_bound=0)
 flags.DEFINE_integer("max_size", 96, "Largest height and width of the grid.")
+flags.DEFINE_float(
+    "field_of_view",
+    None,
+    "Side in mm of the central square of each slice that is kept (default: all).",
+)
 flags.DEFINE_bool("smoke", False, "The same path, tiny.")
 flags.DEFINE_bool("dry_run", False, "Print what would be done, and stop.")
 flags.DEFINE_bool("status", False, "Print how far the work folder is, and stop.")
@@ -69,6 +77,7 @@ def read_options() -> runner.Options:
         splits_file=Path(FLAGS.splits_file) if FLAGS.splits_file else None,
         split_seed=FLAGS.split_seed,
         max_size=FLAGS.max_size,
+        field_of_view=FLAGS.field_of_view,
         smoke=FLAGS.smoke,
         dry_run=FLAGS.dry_run,
         status=FLAGS.status,
@@ -91,6 +100,9 @@ def _read_overrides() -> runner.Overrides:
         interpolations=_names("interpolations"),
         dims=_names("dims"),
         steps=_numbers("steps"),
+        batch=FLAGS.batch,
+        width=FLAGS.width,
+        depth=FLAGS.depth,
         precision=FLAGS.precision,
         num_seeds=FLAGS.num_seeds,
         ceiling_seeds=FLAGS.ceiling_seeds,

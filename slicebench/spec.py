@@ -18,7 +18,7 @@ Dims = Literal["2d", "3d"]
 Precision = Literal["float32", "bfloat16"]
 
 
-_ADDED: Mapping[str, bool] = {"added": True}
+ADDED: Mapping[str, bool] = {"added": True}
 """Marks a field that came after results were published: while it holds its default,
 it is left out of canonical JSON, and digests stay what they were before it."""
 
@@ -132,7 +132,7 @@ class Training:
     sampling: Literal["balanced", "uniform"] = "balanced"
     augmentation: Augmentation = Augmentation()
     patch: tuple[int, int, int] = dataclasses.field(
-        default=(32, 64, 64), metadata=_ADDED
+        default=(32, 64, 64), metadata=ADDED
     )
 
 
@@ -177,8 +177,8 @@ class Program:
     classes: int
     slices: int
     precision: Precision = "float32"
-    volumetric: Volumetric | None = dataclasses.field(default=None, metadata=_ADDED)
-    pseudo_slots: int = dataclasses.field(default=0, metadata=_ADDED)
+    volumetric: Volumetric | None = dataclasses.field(default=None, metadata=ADDED)
+    pseudo_slots: int = dataclasses.field(default=0, metadata=ADDED)
 
     @property
     def name(self) -> str:

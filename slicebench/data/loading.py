@@ -29,6 +29,7 @@ def load_task(
     splits_file: str | pathlib.Path | None = None,
     max_size: int = 96,
     multiple: int = 16,
+    field_of_view: float | None = None,
     cache_dir: str | pathlib.Path | None = None,
 ) -> PreparedTask:
     """Validates, splits and preprocesses a dataset folder, or reads the cache.
@@ -44,13 +45,16 @@ def load_task(
       splits_file: A user's `splits_final.json` in place of the own split.
       max_size: Largest height and width of the grid.
       multiple: Height and width of the grid are multiples of this.
+      field_of_view: Side in mm of the central square kept in plane; None keeps all.
       cache_dir: Cache folder; None takes $SLICEBENCH_CACHE, else
         ~/.cache/slicebench.
 
     Raises:
       InputError: Anything that is wrong with folder, flags or split.
     """
-    settings = preprocess.Settings(max_size=max_size, multiple=multiple)
+    settings = preprocess.Settings(
+        max_size=max_size, multiple=multiple, field_of_view=field_of_view
+    )
     folder = pathlib.Path(folder)
     cache_path = cache.cache_folder(cache_dir)
     minimum = splits.MIN_PATIENTS if splits_file is None else 0
@@ -94,7 +98,7 @@ def load_task(
                 "num_folds": split.num_folds,
                 "by": "seed" if splits_file is None else "file",
             },
-            "preprocessing": dataclasses.asdict(settings) | fitted,
+            "preprocessing": settings.record | fitted,
         },
     )
 

@@ -3,10 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from slicebench import errors
+from slicebench import errors, spec
 from slicebench.data import intensity, prepared, targets
 from slicebench.data.resample import Line
 from slicebench.data.volumes import Volume
@@ -21,10 +22,13 @@ class Settings:
     Attributes:
       max_size: Largest height and width of the grid.
       multiple: Height and width of the grid are multiples of this.
+      field_of_view: Side in mm of the central square that is kept in plane; None
+        keeps all. What lies outside counts as background in predictions.
     """
 
     max_size: int = 96
     multiple: int = 16
+    field_of_view: float | None = dataclasses.field(default=None, metadata=spec.ADDED)
 
     def __post_init__(self):
         if self.multiple < 1 or self.max_size < self.multiple:
@@ -32,6 +36,19 @@ class Settings:
                 f"grid: max_size {self.max_size} and multiple {self.multiple}; allowed "
                 "are a multiple of 1 or more and a max_size not below it"
             )
+
+        if self.field_of_view is not None and not 0 < self.field_of_view < math.inf:
+            raise errors.InputError(
+                f"--field_of_view={self.field_of_view}: a length above 0 mm is allowed"
+            )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """JSON-ready settings; digests of data that are kept whole stay the same."""
+        made = dataclasses.asdict(self)
+        if self.field_of_view is None:
+            del made["field_of_view"]
+        return made
 
     @property
     def limit(self) -> int:
@@ -48,11 +65,21 @@ class Fitted:
       spacing: Height and width spacing of the grid in mm.
       windows: CT window of each channel; None where each volume is scaled by
         itself.
+      field_of_view: Side in mm of the central square that is kept.
     """
 
     grid: tuple[int, int]
     spacing: tuple[float, float]
     windows: tuple[intensity.Window | None, ...]
+    field_of_view: float = math.inf
+
+    def extent(self, case: Volume) -> tuple[float, float]:
+        """Returns height and width in mm of what is kept of a case."""
+        height, width = (
+            min(size * step, self.field_of_view)
+            for size, step in zip(case.shape[1:], case.spacing[1:], strict=True)
+        )
+        return height, width
 
 
 def fit(pool: Sequence[Volume], channels: Sequence[str], settings: Settings) -> Fitted:
@@ -68,9 +95,13 @@ def fit(pool: Sequence[Volume], channels: Sequence[str], settings: Settings) -> 
       settings: Grid size limits.
     """
     spacing = np.median([case.spacing[1:] for case in pool], axis=0)
-    extents = np.array(
-        [np.multiply(case.shape[1:], case.spacing[1:]) for case in pool]
-    ).max(axis=0)
+    kept = Fitted(
+        grid=(0, 0),
+        spacing=(0.0, 0.0),
+        windows=(),
+        field_of_view=settings.field_of_view or math.inf,
+    )
+    extents = np.array([kept.extent(case) for case in pool]).max(axis=0)
     spacing = spacing * max(1.0, float((extents / spacing).max()) / settings.limit)
     sizes = [
         math.ceil(extent / step / settings.multiple - _SLACK) * settings.multiple
@@ -90,6 +121,7 @@ def fit(pool: Sequence[Volume], channels: Sequence[str], settings: Settings) -> 
         grid=(sizes[0], sizes[1]),
         spacing=(float(spacing[0]), float(spacing[1])),
         windows=tuple(windows),
+        field_of_view=kept.field_of_view,
     )
 
 
@@ -100,9 +132,9 @@ def shrink_factor(case: Volume, fitted: Fitted) -> float:
     whole, so that no tissue is lost and their proportions stay.
     """
     sizes = [
-        extent * step / (target * size)
-        for extent, step, target, size in zip(
-            case.shape[1:], case.spacing[1:], fitted.spacing, fitted.grid, strict=True
+        extent / (target * size)
+        for extent, target, size in zip(
+            fitted.extent(case), fitted.spacing, fitted.grid, strict=True
         )
     ]
     largest = max(sizes)

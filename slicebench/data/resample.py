@@ -2,7 +2,7 @@
 
 One matrix maps a line of native voxels to a line of the grid. Line centres
 coincide; where the spacing does not change, offsets are whole voxels, so that
-the map is padding without interpolation. Positions are in voxels.
+the map is padding or cutting without interpolation. Positions are in voxels.
 """
 
 import dataclasses
@@ -32,7 +32,9 @@ class Line:
 
     @property
     def _copied(self) -> bool:
-        return abs(self.step - 1) < _SAME_SPACING and self.native <= self.grid
+        cut = self.native > self.grid * self.step + 1
+        same = abs(self.step - 1) < _SAME_SPACING
+        return same and (cut or self.native <= self.grid)
 
     def grid_on_native(self) -> Float64[np.ndarray, " grid"]:
         """Native positions of the grid's voxel centres."""

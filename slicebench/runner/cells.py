@@ -13,6 +13,9 @@ from slicebench.selection import VOLUME_STRATEGIES, lookup, uses_features
 CEILING = "all"
 """Strategy name of the networks trained on every slice of the pool."""
 
+_RANDOM_AT_ONE = ("fixed_interval", "stratified")
+"""Strategies whose one slice of a volume is drawn uniformly over its depth."""
+
 AXES_THAT_FIT = ("budgets", "slices_per_volume")
 """Axes of an experiment whose values may not fit a task."""
 
@@ -186,7 +189,7 @@ def _twin(factors: dict[str, Any], experiment: spec.Experiment) -> str | None:
     """Says of which cell this one would be a copy, with the same masks and labels."""
     if factors["slices_per_volume"] > 1:
         return None
-    same = factors["strategy"] == "fixed_interval" and "random" in experiment.strategies
+    same = factors["strategy"] in _RANDOM_AT_ONE and "random" in experiment.strategies
     if same and factors["scope"] == "within":
         return "identical by construction to random at one slice per volume"
     if factors["interpolation"] != "none" and factors["scope"] == "within":

@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -21,6 +21,8 @@ from slicebench.selection import FEATURES, VOLUME_STRATEGIES, strategy_names
 DIMS = ("2d", "3d")
 PRECISIONS = ("float32", "bfloat16")
 SCOPES = ("within", "pooled")
+_INNER = ("steps", "batch", "width", "depth")
+"""Flags that change a part of the schedule or network, not an axis."""
 
 
 def experiment_names() -> list[str]:
@@ -86,29 +88,46 @@ def override(experiment: spec.Experiment, given: Overrides) -> spec.Experiment:
     changes = {
         field.name: getattr(given, field.name)
         for field in dataclasses.fields(given)
-        if field.name != "steps" and getattr(given, field.name) is not None
+        if field.name not in _INNER and getattr(given, field.name) is not None
     }
-    if given.steps is not None:
-        changes["training"] = _with_steps(experiment, given.steps)
+    changes["training"] = _overridden(experiment.training, _training(given))
+    changes["network"] = _overridden(experiment.network, _network(given))
     _check_names(experiment, changes)
     changed = dataclasses.replace(experiment, **changes)
     _check(changed)
     return changed
 
 
-def _with_steps(
-    experiment: spec.Experiment, steps: tuple[int, ...]
-) -> Callable[[spec.TaskInfo], spec.Training]:
-    if len(steps) != 1:
+def _training(given: Overrides) -> dict[str, int]:
+    """Returns what flags say of the schedule."""
+    steps = given.steps or ()
+    if len(steps) > 1:
         raise InputError(
             f"--steps={','.join(map(str, steps))}: one value is allowed; "
             "use one work folder for each number of steps"
         )
+    found = {"steps": steps[0]} if steps else {}
+    return found | _counts(given, "batch")
 
-    def training(info: spec.TaskInfo) -> spec.Training:
-        return dataclasses.replace(resolve(experiment.training, info), steps=steps[0])
 
-    return training
+def _network(given: Overrides) -> dict[str, int]:
+    """Returns what flags say of the architecture."""
+    return _counts(given, "width", "depth")
+
+
+def _counts(given: Overrides, *names: str) -> dict[str, int]:
+    values = {name: getattr(given, name) for name in names}
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise InputError(f"--{name}={value}: 1 or more is allowed")
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _overridden(value: Any, changes: dict[str, int]) -> Any:
+    """Lays flags over a network or schedule, or over a function that makes it."""
+    if not changes:
+        return value
+    return lambda info: dataclasses.replace(resolve(value, info), **changes)
 
 
 def resolve(value: Any, info: spec.TaskInfo) -> Any:

@@ -21,6 +21,9 @@ class Overrides:
       interpolations: Mask interpolations.
       dims: `2d` or `3d`.
       steps: Optimiser steps.
+      batch: Slices (2D) or patches (3D) in a batch.
+      width: Channels of the network at full resolution.
+      depth: Resolution levels of the network.
       precision: `float32` or `bfloat16`.
       num_seeds: Seeds of every cell.
       ceiling_seeds: Seeds of the ceiling.
@@ -36,6 +39,9 @@ class Overrides:
     interpolations: tuple[str, ...] | None = None
     dims: tuple[str, ...] | None = None
     steps: tuple[int, ...] | None = None
+    batch: int | None = None
+    width: int | None = None
+    depth: int | None = None
     precision: str | None = None
     num_seeds: int | None = None
     ceiling_seeds: int | None = None
@@ -55,6 +61,8 @@ class Options:
       splits_file: A user's splits_final.json.
       split_seed: Seed of the split.
       max_size: Largest height and width of the training grid.
+      field_of_view: Side in mm of the central square that is kept in plane; None
+        keeps all.
       smoke: Tiny form of the same path.
       dry_run: Print the plan and stop.
       status: Print how far the work folder is and stop.
@@ -74,6 +82,7 @@ class Options:
     splits_file: Path | None = None
     split_seed: int = 0
     max_size: int = 96
+    field_of_view: float | None = None
     smoke: bool = False
     dry_run: bool = False
     status: bool = False

@@ -110,10 +110,11 @@ def _load_phantoms(
         options.target_labels != "all"
         or options.slice_axis is not None
         or options.splits_file is not None
+        or options.field_of_view is not None
     ):
         raise InputError(
-            "--target_labels, --slice_axis and --splits_file need --data: phantoms "
-            "have one target and a fixed split"
+            "--target_labels, --slice_axis, --splits_file and --field_of_view need "
+            "--data: phantoms have one target, one field and a fixed split"
         )
     return [
         [make_phantom(name, seed=options.split_seed, smoke=options.smoke)]
@@ -142,6 +143,7 @@ def _load_folds(options: Options, folder: str) -> list[PreparedTask]:
             fold=len(folds),
             splits_file=options.splits_file,
             max_size=options.max_size,
+            field_of_view=options.field_of_view,
         )
         split: Any = task.provenance["split"]
         count = 1 if options.smoke else int(split["num_folds"])

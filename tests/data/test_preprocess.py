@@ -175,3 +175,37 @@ def test_other_cases_do_not_change_what_a_case_becomes(tmp_path):
 def test_settings_that_make_no_grid(sizes):
     with pytest.raises(InputError, match=r"max_size .* and multiple .*allowed"):
         Settings(max_size=sizes[0], multiple=sizes[1])
+
+
+def test_a_field_of_view_keeps_the_centre_and_leaves_the_rest_to_background(tmp_path):
+    field, label = draw_blob((48, 32, 3))
+    case = write_case(tmp_path, "c", field, label)
+    settings = Settings(max_size=64, multiple=8, field_of_view=24.0)
+    fitted = preprocess.fit([case], ["MRI"], settings)
+    made = preprocess.prepare_case(case, fitted, TARGET)
+    assert fitted.grid == (24, 24)
+    centre = made.native_label[:, 12:36, 4:28]
+    np.testing.assert_array_equal(made.label, centre)
+    native = predict_native(made)
+    np.testing.assert_array_equal(native[:, 12:36, 4:28], centre)
+    assert native.sum() == centre.sum()
+
+
+def test_a_case_of_other_spacing_is_cut_to_the_same_field(tmp_path):
+    pool = write_case(tmp_path, "a", *draw_blob((48, 48, 3)))
+    wide = write_case(tmp_path, "b", *draw_blob((48, 48, 3)), spacing=(2.0, 2.0, 3.0))
+    settings = Settings(max_size=64, multiple=8, field_of_view=24.0)
+    fitted = preprocess.fit([pool], ["MRI"], settings)
+    assert preprocess.shrink_factor(wide, fitted) == 1.0
+    assert preprocess.prepare_case(wide, fitted, TARGET).image.shape[1:3] == (24, 24)
+
+
+def test_settings_without_a_field_of_view_are_recorded_as_before_there_was_one():
+    assert Settings().record == {"max_size": 96, "multiple": 16}
+    assert Settings(field_of_view=50.0).record["field_of_view"] == 50.0
+
+
+@pytest.mark.parametrize("given", [0.0, -3.0, float("nan"), float("inf")])
+def test_an_impossible_field_of_view_is_refused(given):
+    with pytest.raises(InputError, match=r"--field_of_view=.*above 0 mm"):
+        Settings(field_of_view=given)

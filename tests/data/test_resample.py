@@ -60,3 +60,12 @@ def test_enlarging_is_linear_interpolation():
 def test_nothing_is_cropped_where_spacing_nearly_stays():
     line = Line(2000, 1999, 2000 / 1999)
     assert np.ptp(line.grid_on_native()) > 1998
+
+
+def test_a_smaller_field_of_view_is_cut_out_without_interpolation():
+    line = Line(12, 4, 1.0)
+    native = np.arange(12, dtype=np.float32)
+    np.testing.assert_array_equal(line.to_grid() @ native, [4, 5, 6, 7])
+    np.testing.assert_array_equal(line.nearest(), [4, 5, 6, 7])
+    back = line.to_native() @ np.ones(4, np.float32)
+    np.testing.assert_array_equal(back, [0] * 4 + [1] * 4 + [0] * 4)
