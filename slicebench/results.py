@@ -77,6 +77,9 @@ _LATER = [
     ("interpolated_slices", pa.int64(), True),
     ("interpolated_share", pa.float64(), True),
     ("extent_marks", pa.int64(), True),
+    ("coverage", pa.float64(), True),
+    ("chosen_slices", pa.list_(pa.int32()), True),
+    ("features_digest", pa.string(), True),
 ]
 """Trial columns that came after results were published: null in older parts."""
 
@@ -96,7 +99,10 @@ TRIALS: Any = _schema(_SHARED + _TRIAL + _LATER + _STATUS)
 passes over annotated slices, `seconds` wall time, `final_loss` is null where it
 was not finite; `interpolated_share` is the share of pseudo-labelled slices among
 those that entered a loss, `extent_marks` counts first and last slices that an
-annotator marked beside the annotated ones.
+annotator marked beside the annotated ones. `coverage` is the share of the chosen
+volumes' slices that is annotated, `chosen_slices` their ascending indices over all
+slices of the pool, cases in split order (null where all are annotated),
+`features_digest` names the file or training that made the features.
 """
 
 STATUSES = ("ok", "diverged")
@@ -339,7 +345,8 @@ def _frame(tables: list[Any], schema: Any) -> pd.DataFrame:
 
 
 def _ordered(frame: pd.DataFrame, schema: Any) -> pd.DataFrame:
-    columns = [name for name in schema.names if name not in ("trial_id", "score")]
+    apart = ("trial_id", "score", "chosen_slices")
+    columns = [name for name in schema.names if name not in apart]
     return frame.sort_values([*columns, "trial_id"], ignore_index=True)
 
 

@@ -1,7 +1,6 @@
 """What a study is made of: trials, experiments and planned contrasts.
 
-Frozen dataclasses on the standard library alone, so that every other part of
-the suite, a report on a laptop included, can share them.
+Frozen dataclasses on the standard library alone: every other part can share them.
 """
 
 import dataclasses
@@ -228,6 +227,7 @@ class Trial:
       training: Schedule.
       program: Name of the compiled program.
       context: Digest of dataset, split and preprocessing.
+      features_digest: Of the features' file or training; empty without either.
     """
 
     task: str
@@ -249,6 +249,7 @@ class Trial:
     training: Training
     program: str
     context: str
+    features_digest: str = dataclasses.field(default="", metadata=ADDED)
 
     @property
     def trial_id(self) -> str:
@@ -350,8 +351,7 @@ class Experiment:
     """A set of trials and the contrasts planned beforehand.
 
     An axis is a tuple of values. `budgets`, `slices_per_volume`, `network` and
-    `training` may instead be functions of the task's `TaskInfo`, so that one
-    experiment fits tasks of different size.
+    `training` may instead be functions of the task's `TaskInfo`.
 
     Attributes:
       name: Experiment name.

@@ -126,6 +126,9 @@ class TaskWork:
             np.pad(mask, (0, spare)), holds, trial.training_seed, dims=trial.dims
         )
         columns = {**self._columns(mask), "extent_marks": selection.extent_marks}
+        columns["coverage"] = self._coverage(selection, mask)
+        if trial.strategy != CEILING:
+            columns["chosen_slices"] = np.flatnonzero(mask).tolist()
         if program.pseudo_slots:
             source, shares = self.fill(trial)
             columns["interpolated_slices"] = len(source)
@@ -137,6 +140,15 @@ class TaskWork:
                 weight=trial.pseudo_weight,
             )
         return arrays, columns
+
+    def _coverage(self, selection: Selection, mask: np.ndarray) -> float:
+        """Returns the share of the chosen volumes' slices that is annotated."""
+        chosen = {
+            volume
+            for volume, slices in zip(selection.volumes, selection.slices, strict=True)
+            if slices
+        }
+        return float(mask.sum()) / sum(self._depths[volume] for volume in chosen)
 
     def _columns(self, mask: np.ndarray) -> dict[str, Any]:
         found = mask[:, None] & self._holds

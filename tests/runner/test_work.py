@@ -64,6 +64,17 @@ def test_columns_count_foreground_and_work(work):
     assert 1 <= columns["foreground_by_class"][name]["volumes"] <= 3
 
 
+def test_columns_name_the_chosen_slices_and_their_share_of_the_chosen_volumes(work):
+    arrays, columns = work.annotate(
+        make_trial(num_volumes=3, slices_per_volume=4), small.program()
+    )
+    depths = np.array([case.depth for case in small.task().pool])
+    chosen = np.sort(arrays.order[0, :12])
+    assert columns["chosen_slices"] == chosen.tolist()
+    volumes = np.unique(np.repeat(np.arange(len(depths)), depths)[chosen])
+    assert columns["coverage"] == 12 / depths[volumes].sum()
+
+
 def test_effort_counts_epochs_over_annotated_slices():
     annotated = {"annotated_slices": 12}
     effort = _effort(small.program(), annotated, np.array([48, 0]))
