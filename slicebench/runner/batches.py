@@ -19,7 +19,7 @@ from slicebench.evaluation.inference import by_case, make_predictor
 from slicebench.runner.tasks import TaskWork
 from slicebench.training.arrays import TrialArrays
 from slicebench.training.checkpoints import BatchCheckpoints, save_weights
-from slicebench.training.engine import Engine, Plan, trial_params
+from slicebench.training.engine import Engine, Plan, steps_done, trial_params
 from slicebench.training.step import TrialState
 
 _log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class ProgramWork:
 
     def _restore(self, checkpoints: BatchCheckpoints) -> TrialState | None:
         state = checkpoints.restore(self.engine.abstract_state())
-        if state is not None and int(state.step[0]) % self.plan.steps_per_call:
+        if state is not None and steps_done(state) % self.plan.steps_per_call:
             _log.warning("checkpoint is between two calls of this plan: not used")
             return None
         return state
@@ -136,7 +136,7 @@ class ProgramWork:
         progress: Callable[[int], None],
     ) -> TrialState:
         """Does the steps that are left, the host one chunk ahead of the devices."""
-        step, total = int(state.step[0]), self.program.training.steps
+        step, total = steps_done(state), self.program.training.steps
         progress(step)
         saved = time.monotonic()
         each = self.plan.steps_per_call

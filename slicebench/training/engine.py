@@ -224,7 +224,17 @@ class Engine:
 
 def trial_params(params: Params, index: int) -> Params:
     """Returns one trial's weights from a batch's, on the host."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[index]), params)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], params)
+
+
+def steps_done(state: TrialState) -> int:
+    """Returns the steps that a batch has done, read on the host.
+
+    To index an array that lies over several devices would be a program of its own,
+    in which the devices wait for each other, and XLA ends a process whose devices
+    wait too long: on a busy machine one of them is still predicting.
+    """
+    return int(np.asarray(state.step)[0])
 
 
 def count_parameters(program: spec.Program) -> int:
