@@ -21,13 +21,22 @@ from slicebench.statistics._margins import (
     development_margin,
     slices_saved,
 )
+from slicebench.statistics._overlap import (
+    CHOICE_FACTORS,
+    MOST_COVERAGE,
+    contrast_overlaps,
+    expected_jaccard,
+    overlap_matrix,
+)
 from slicebench.statistics._power import power, seeds_needed
 from slicebench.statistics._summary import summarise, write_summary
 from slicebench.statistics._verdicts import VERDICTS, decide, holm
 
 __all__ = [
+    "CHOICE_FACTORS",
     "FIXED_MARGINS",
     "LOWER_IS_BETTER",
+    "MOST_COVERAGE",
     "VERDICTS",
     "Components",
     "Estimate",
@@ -35,12 +44,15 @@ __all__ = [
     "best_allocation",
     "bootstrap_interval",
     "cell_table",
+    "contrast_overlaps",
     "decide",
     "development_margin",
     "estimate_mean",
     "evaluate",
+    "expected_jaccard",
     "families",
     "holm",
+    "overlap_matrix",
     "power",
     "seeds_needed",
     "slices_saved",
