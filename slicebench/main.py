@@ -32,6 +32,15 @@ flags.DEFINE_integer("depth", None, "Resolution levels of the network.")
 flags.DEFINE_string("precision", None, "float32 or bfloat16 arithmetic of networks.")
 flags.DEFINE_integer("num_seeds", None, "Seeds of every cell.")
 flags.DEFINE_integer("ceiling_seeds", None, "Seeds of the network on all labels.")
+flags.DEFINE_string(
+    "feature_file", None, "Your own slice features (.npz or .parquet): --features=file."
+)
+flags.DEFINE_string(
+    "strata_file",
+    None,
+    "FILE or FILE:COLUMN (.csv or .tsv with a column case), the stratum of each case: "
+    "--volume_strategies=stratified.",
+)
 flags.DEFINE_list("target_labels", None, "Classes to segment; + merges labels.")
 flags.DEFINE_integer("slice_axis", None, "Array axis that runs over slices.")
 flags.DEFINE_string("splits_file", None, "Your own splits_final.json.")
@@ -78,6 +87,8 @@ def read_options() -> runner.Options:
         split_seed=FLAGS.split_seed,
         max_size=FLAGS.max_size,
         field_of_view=FLAGS.field_of_view,
+        feature_file=Path(FLAGS.feature_file) if FLAGS.feature_file else None,
+        strata_file=FLAGS.strata_file,
         smoke=FLAGS.smoke,
         dry_run=FLAGS.dry_run,
         status=FLAGS.status,

@@ -79,7 +79,7 @@ _LATER = [
     ("extent_marks", pa.int64(), True),
     ("coverage", pa.float64(), True),
     ("chosen_slices", pa.list_(pa.int32()), True),
-    ("features_digest", pa.string(), True),
+    ("inputs_digest", pa.string(), True),
 ]
 """Trial columns that came after results were published: null in older parts."""
 
@@ -99,10 +99,10 @@ TRIALS: Any = _schema(_SHARED + _TRIAL + _LATER + _STATUS)
 passes over annotated slices, `seconds` wall time, `final_loss` is null where it
 was not finite; `interpolated_share` is the share of pseudo-labelled slices among
 those that entered a loss, `extent_marks` counts first and last slices that an
-annotator marked beside the annotated ones. `coverage` is the share of the chosen
-volumes' slices that is annotated, `chosen_slices` their ascending indices over all
-slices of the pool, cases in split order (null where all are annotated),
-`features_digest` names the file or training that made the features.
+annotator marked beside the annotated ones; `coverage` is the annotated share of a
+chosen volume, averaged over them; `chosen_slices` are ascending indices over all
+slices of the pool, cases in split order (null where all are annotated);
+`inputs_digest` names files and trainings that the selection read.
 """
 
 STATUSES = ("ok", "diverged")

@@ -227,7 +227,7 @@ class Trial:
       training: Schedule.
       program: Name of the compiled program.
       context: Digest of dataset, split and preprocessing.
-      features_digest: Of the features' file or training; empty without either.
+      inputs_digest: Of files and trainings that its selection reads; empty without.
     """
 
     task: str
@@ -249,7 +249,7 @@ class Trial:
     training: Training
     program: str
     context: str
-    features_digest: str = dataclasses.field(default="", metadata=ADDED)
+    inputs_digest: str = dataclasses.field(default="", metadata=ADDED)
 
     @property
     def trial_id(self) -> str:

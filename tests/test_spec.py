@@ -52,7 +52,7 @@ OTHER = {
     "training": spec.Training(augmentation=spec.Augmentation(noise=0.1)),
     "program": "abd",
     "context": "deg",
-    "features_digest": "0f3a",
+    "inputs_digest": "0f3a",
 }
 
 

@@ -63,6 +63,9 @@ class Options:
       max_size: Largest height and width of the training grid.
       field_of_view: Side in mm of the central square that is kept in plane; None
         keeps all.
+      feature_file: The user's own slice features, for features `file`.
+      strata_file: `FILE` or `FILE:COLUMN` with a stratum of each case, for volume
+        strategy `stratified`.
       smoke: Tiny form of the same path.
       dry_run: Print the plan and stop.
       status: Print how far the work folder is and stop.
@@ -83,6 +86,8 @@ class Options:
     split_seed: int = 0
     max_size: int = 96
     field_of_view: float | None = None
+    feature_file: Path | None = None
+    strata_file: str | None = None
     smoke: bool = False
     dry_run: bool = False
     status: bool = False

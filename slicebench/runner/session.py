@@ -149,7 +149,7 @@ class Session:
         names = {trial.program for trial in mine}
         # Folds share programs; those of the task before only hold memory.
         self._compiled = {k: w for k, w in self._compiled.items() if k[0] in names}
-        work = TaskWork(self.study.tasks[key])
+        work = TaskWork(self.study.tasks[key], self.study.inputs)
         examples = Examples(self.options.workdir, work.task, mine)
         for name in dict.fromkeys(trial.program for trial in mine):
             trials = [trial for trial in mine if trial.program == name]

@@ -20,6 +20,7 @@ from slicebench.runner.cells import (
     plan_contrasts,
 )
 from slicebench.runner.experiments import load_experiment, override, resolve
+from slicebench.runner.inputs import Inputs
 from slicebench.runner.options import Options
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Study:
       left_out: Combinations that are not trained.
       contrasts: Planned contrasts, as in experiment.json.
       dropped: Contrasts without cells.
+      inputs: What selections read beyond the pool's images.
     """
 
     experiment: spec.Experiment
@@ -59,6 +61,7 @@ class Study:
     left_out: tuple[LeftOut, ...]
     contrasts: tuple[dict[str, Any], ...]
     dropped: tuple[dict[str, str], ...]
+    inputs: Inputs = dataclasses.field(default_factory=Inputs)
 
     def task_of(self, trial: spec.Trial) -> PreparedTask:
         """Returns the prepared task of a trial."""
@@ -77,8 +80,13 @@ def make_study(options: Options) -> Study:
     given = [
         axis for axis in AXES_THAT_FIT if getattr(options.overrides, axis) is not None
     ]
+    inputs = Inputs(
+        feature_file=options.feature_file,
+        strata_file=options.strata_file,
+        folder=options.workdir / "features",
+    )
     parts = [
-        _resolve(experiment, folds, given)
+        _resolve(experiment, folds, given, inputs)
         for folds in (
             _load_real(options) if options.data else _load_phantoms(experiment, options)
         )
@@ -92,8 +100,13 @@ def make_study(options: Options) -> Study:
             f"experiment {experiment.name}: nothing to train; --budgets with "
             "--slices_per_volume, or --ceiling_seeds of 1 or more, are needed"
         )
+    inputs.check(
+        [trial for part in parts for trial in part.trials],
+        [task for part in parts for task in part.tasks.values()],
+    )
     return Study(
         experiment=experiment,
+        inputs=inputs,
         tasks={key: task for part in parts for key, task in part.tasks.items()},
         programs={n: program for part in parts for n, program in part.programs.items()},
         trials=tuple(trial for part in parts for trial in part.trials),
@@ -152,7 +165,10 @@ def _load_folds(options: Options, folder: str) -> list[PreparedTask]:
 
 
 def _resolve(
-    experiment: spec.Experiment, folds: list[PreparedTask], given: Collection[str]
+    experiment: spec.Experiment,
+    folds: list[PreparedTask],
+    given: Collection[str],
+    inputs: Inputs,
 ) -> Study:
     """Resolves one task; its seeds are spread over its folds in turn."""
     first = folds[0]
@@ -181,7 +197,7 @@ def _resolve(
                     slots=slots if filled else 0,
                 )
                 programs[program.name] = program
-                trials.append(_trial(task, program, cell.factors, seed))
+                trials.append(_trial(task, program, cell.factors, seed, inputs))
     return Study(
         experiment=experiment,
         tasks={(task.name, task.fold): task for task in folds},
@@ -294,7 +310,11 @@ def _program(
 
 
 def _trial(
-    task: PreparedTask, program: spec.Program, factors: dict[str, Any], seed: int
+    task: PreparedTask,
+    program: spec.Program,
+    factors: dict[str, Any],
+    seed: int,
+    inputs: Inputs,
 ) -> spec.Trial:
     factors = {name: value for name, value in factors.items() if name != "steps"}
     if factors["strategy"] == CEILING:
@@ -314,5 +334,6 @@ def _trial(
         training=program.training,
         program=program.name,
         context=task.context,
+        inputs_digest=inputs.digest(factors["features"], factors["volume_strategy"]),
         **factors,
     )

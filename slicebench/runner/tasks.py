@@ -11,13 +11,13 @@ from slicebench.data.prepared import PreparedTask
 from slicebench.evaluation.scoring import Scorer
 from slicebench.interpolation import interpolate
 from slicebench.runner.cells import CEILING
+from slicebench.runner.inputs import Inputs
 from slicebench.selection import (
-    FEATURES,
     VOLUME_STRATEGIES,
     PoolView,
     Selection,
+    coverage,
     lookup,
-    make_features,
     proxy_scores,
     select,
     uses_labels,
@@ -37,10 +37,17 @@ _KEPT = 4096
 class TaskWork:
     """What the trials of one task and fold share; each part is made once."""
 
-    def __init__(self, task: PreparedTask):
-        """Remembers the task; everything else waits until it is needed."""
+    def __init__(self, task: PreparedTask, inputs: Inputs | None = None):
+        """Remembers the task; everything else waits until it is needed.
+
+        Args:
+          task: The task.
+          inputs: What selections read beyond the images.
+        """
         self.task = task
-        self._views: dict[tuple[str, bool], PoolView] = {}
+        self._inputs = inputs or Inputs()
+        self._rows: dict[str, tuple[np.ndarray, ...]] = {}
+        self._views: dict[tuple[str, str], PoolView] = {}
         self._selections: dict[tuple[Any, ...], Selection] = {}
         self._filled: collections.OrderedDict[tuple[Any, ...], Any] = (
             collections.OrderedDict()
@@ -99,20 +106,27 @@ class TaskWork:
         return [case.label for case in self.task.pool]
 
     def _view(self, features: str, volume_strategy: str) -> PoolView:
-        entry = lookup(VOLUME_STRATEGIES, volume_strategy, "volume_strategies")
-        key = features, entry.uses_proxy
+        key = features, volume_strategy
         if key not in self._views:
             pool = self.task.pool
-            rows = None
-            if features != "none":
-                rows = make_features(features, FEATURES[features], pool)
+            entry = lookup(VOLUME_STRATEGIES, volume_strategy, "volume_strategies")
             scores = None
             if entry.uses_proxy:
                 scores = proxy_scores([case.image for case in pool])
-            # No dataset gives a column yet: one group is a uniform choice.
-            groups = ("all",) * len(pool)
-            self._views[key] = PoolView.of(pool, rows, groups=groups, proxy=scores)
+            self._views[key] = PoolView.of(
+                pool,
+                self._features(features),
+                groups=self._inputs.groups(self.task, volume_strategy),
+                proxy=scores,
+            )
         return self._views[key]
+
+    def _features(self, name: str) -> tuple[np.ndarray, ...] | None:
+        if name == "none":
+            return None
+        if name not in self._rows:
+            self._rows[name] = self._inputs.features(name, self.task)
+        return self._rows[name]
 
     def annotate(
         self, trial: spec.Trial, program: spec.Program
@@ -126,7 +140,7 @@ class TaskWork:
             np.pad(mask, (0, spare)), holds, trial.training_seed, dims=trial.dims
         )
         columns = {**self._columns(mask), "extent_marks": selection.extent_marks}
-        columns["coverage"] = self._coverage(selection, mask)
+        columns["coverage"] = coverage(selection, self._depths)
         if trial.strategy != CEILING:
             columns["chosen_slices"] = np.flatnonzero(mask).tolist()
         if program.pseudo_slots:
@@ -140,15 +154,6 @@ class TaskWork:
                 weight=trial.pseudo_weight,
             )
         return arrays, columns
-
-    def _coverage(self, selection: Selection, mask: np.ndarray) -> float:
-        """Returns the share of the chosen volumes' slices that is annotated."""
-        chosen = {
-            volume
-            for volume, slices in zip(selection.volumes, selection.slices, strict=True)
-            if slices
-        }
-        return float(mask.sum()) / sum(self._depths[volume] for volume in chosen)
 
     def _columns(self, mask: np.ndarray) -> dict[str, Any]:
         found = mask[:, None] & self._holds

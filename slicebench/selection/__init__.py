@@ -33,6 +33,7 @@ from slicebench.selection._selection import (
     mean_jaccard,
     select,
 )
+from slicebench.selection._strata_file import load_strata_file
 from slicebench.selection._streams import draw_phase, joint_stream, volume_stream
 from slicebench.selection._types import (
     ExtractFeatures,
@@ -68,6 +69,7 @@ __all__ = [
     "handed_in",
     "joint_stream",
     "load_feature_file",
+    "load_strata_file",
     "lookup",
     "make_features",
     "mean_jaccard",

@@ -89,7 +89,7 @@ def _read_npz(path: Path, cases: list[str], depths: list[int]) -> dict[str, np.n
                 name: file[name] if name in wanted else np.empty(0)
                 for name in file.files
             }
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path}: not an .npz file of plain arrays ({error})"
         ) from error

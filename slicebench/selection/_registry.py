@@ -227,6 +227,16 @@ FEATURES: dict[str, Features] = {
     "file": Features(
         extract=handed_in, reference="the user's own embeddings", source="file"
     ),
+    "autoencoder": Features(
+        extract=handed_in,
+        reference="bottleneck of an autoencoder (Hinton & Salakhutdinov 2006)",
+        source="training",
+    ),
+    "contrastive": Features(
+        extract=handed_in,
+        reference="SimCLR (Chen et al. 2020), adjacent slices as positives",
+        source="training",
+    ),
 }
 """Ways to describe slices for strategies that use features.
 

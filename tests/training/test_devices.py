@@ -14,13 +14,15 @@ import subprocess
 import sys
 
 import jax
+import jax.monitoring
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from slicebench import spec
 from slicebench.runner.batches import ProgramWork, TaskWork
 from slicebench.training.checkpoints import BatchCheckpoints
-from slicebench.training.engine import Plan
+from slicebench.training.engine import Plan, steps_done, trial_params
 from tests.command import ROOT
 from tests.runner import small
 
@@ -61,6 +63,13 @@ def train(name, folder):
     work = ProgramWork(program(), PLANS[name], TaskWork(small.task()))
     checkpoints = BatchCheckpoints(folder / f"{name} checkpoints")
     state, annotated = work.train(asked, checkpoints, 1e9, lambda _: None)
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **__: compiled.append(event)
+    )
+    assert steps_done(state) == STEPS
+    trial_params(state.params, 1)
+    read_by = [event for event in compiled if "compile" in event]
     leaves = jax.tree.leaves(state.params)
     np.savez(folder / f"{name}.npz", *map(np.asarray, leaves))
     told = {
@@ -69,6 +78,8 @@ def train(name, folder):
         "healthy": state.healthy.tolist(),
         "annotated": len(annotated),
         "asked": [trial.trial_id for trial in asked],
+        "compiled_to_read": read_by,
+        "heard": bool(jnp.arange(7.0).sum() == 21) and bool(compiled),
     }
     if name == SCORED:
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -133,6 +144,14 @@ def test_the_rest_of_a_batch_repeats_the_last_trial(folder, name):
         assert len(array) == PLANS[name].trials
         for copy in array[TRIALS:]:
             np.testing.assert_allclose(copy, array[TRIALS - 1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_what_is_read_back_is_no_program_in_which_devices_wait(folder, name):
+    """Busy devices wait too long for each other then, and XLA ends the process."""
+    found = told(folder, name)
+    assert found["heard"], "nothing tells of compilations any more"
+    assert found["compiled_to_read"] == []
 
 
 def test_padding_is_never_written(folder):

@@ -1,0 +1,128 @@
+"""What trained slice features are trained for: rebuild, or know the neighbour."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from slicebench import spec
+from slicebench.training._feature_networks import (
+    Autoencoder,
+    Images,
+    Projector,
+    unit,
+)
+from slicebench.training.arrays import Bank
+from slicebench.training.sampling import change_intensity, coordinates, read_images
+
+
+class Pairs(NamedTuple):
+    """A batch of slices and their positives, 2n views in all.
+
+    Attributes:
+      views: n slices, then n positives, each changed in its own way.
+      rival: Which views count as negatives of which.
+    """
+
+    views: Float[Array, "view height width channel"]
+    rival: Bool[Array, "view view"]
+
+
+def draw_slices(bank: Bank, key: Array, batch: int) -> Images:
+    """Draws slices, each equally likely, with replacement."""
+    return bank.images[jax.random.randint(key, (batch,), 0, len(bank.images))]
+
+
+def reconstruction_loss(network: Autoencoder, images: Images) -> Float[Array, ""]:
+    """Mean squared error of the slices as their features tell them."""
+    return jnp.square(network(images) - images).mean()
+
+
+def draw_pairs(bank: Bank, key: Array, batch: int, how: spec.Augmentation) -> Pairs:
+    """Draws slices and for each a positive, and changes both at random.
+
+    Args:
+      bank: The pool's slices, with `first` and `depth`.
+      key: Random key of this step.
+      batch: Slices, drawn with replacement; there are twice as many views.
+      how: Strength of the changes.
+    """
+    which, side, geometry, intensity, noise = jax.random.split(key, 5)
+    anchors = jax.random.randint(which, (batch,), 0, len(bank.images))
+    positives = draw_neighbours(bank, anchors, side)
+    slices = jnp.concatenate([anchors, positives])
+    plane = bank.images.shape[1:3]
+    rows, columns = coordinates(geometry, len(slices), plane, how)
+    views = read_images(bank, slices[:, None, None], rows, columns)
+    views = change_intensity(views, intensity, noise, how)
+    return Pairs(views, may_be_negative(bank, slices))
+
+
+def draw_neighbours(
+    bank: Bank, slices: Int[Array, " slice"], key: Array
+) -> Int[Array, " slice"]:
+    """Draws one of the slices next to each in its volume.
+
+    Two neighbours are equally likely; a volume's first and last slice have one;
+    the only slice of a volume stands for its own neighbour.
+    """
+    first, depth = _volumes(bank, slices)
+    before, after = slices > first, slices < first + depth - 1
+    coin = jax.random.bernoulli(key, shape=slices.shape)
+    step = jnp.where(before & after, jnp.where(coin, 1, -1), 0)
+    step = jnp.where(before & ~after, -1, step)
+    return slices + jnp.where(after & ~before, 1, step)
+
+
+def may_be_negative(
+    bank: Bank, slices: Int[Array, " view"]
+) -> Bool[Array, "view view"]:
+    """Tells which views are negatives of each other.
+
+    All are but the same slice and its neighbours, which would be positives if
+    they had been drawn as such.
+    """
+    first, _ = _volumes(bank, slices)
+    near = jnp.abs(slices[:, None] - slices) <= 1
+    return ~(near & (first[:, None] == first))
+
+
+def _volumes(
+    bank: Bank, slices: Int[Array, " slice"]
+) -> tuple[Int[Array, " slice"], Int[Array, " slice"]]:
+    if bank.first is None or bank.depth is None:
+        raise ValueError("the bank does not say where volumes start")
+    return bank.first[slices], bank.depth[slices]
+
+
+def contrastive_loss(
+    network: Projector, pairs: Pairs, temperature: float
+) -> Float[Array, ""]:
+    """NT-Xent of the projections, see `nt_xent`."""
+    return nt_xent(network(pairs.views), pairs.rival, temperature)
+
+
+def nt_xent(
+    projections: Float[Array, "view projection"],
+    rival: Bool[Array, "view view"],
+    temperature: float,
+) -> Float[Array, ""]:
+    """Normalised temperature-scaled cross entropy (SimCLR, Chen et al., ICML 2020).
+
+    View i and view i + n are a pair, each is the other's positive; the loss is
+    the mean over views of -log(exp(s_p / t) / (exp(s_p / t) + sum exp(s_k / t))),
+    s the cosine with the positive p and with each negative k. Without a
+    negative it is zero.
+
+    Args:
+      projections: One row a view, 2n of them.
+      rival: Negatives of each view.
+      temperature: t.
+    """
+    rows = unit(projections)
+    scores = rows @ rows.T / temperature
+    count = len(rows)
+    positive = jnp.roll(jnp.eye(count, dtype=bool), count // 2, axis=1)
+    allowed = jnp.where(rival | positive, scores, -jnp.inf)
+    return (jax.nn.logsumexp(allowed, axis=1) - scores[positive]).mean()
