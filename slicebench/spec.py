@@ -16,7 +16,6 @@ Claim = Literal["superior", "noninferior", "equivalent"]
 Dims = Literal["2d", "3d"]
 Precision = Literal["float32", "bfloat16"]
 
-
 ADDED: Mapping[str, bool] = {"added": True}
 """Marks a field that came after results were published: while it holds its default,
 it is left out of canonical JSON, and digests stay what they were before it."""
@@ -81,7 +80,7 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random changes to training slices, drawn on the device at each step.
+    """Random changes to training slices, drawn at each step.
 
     Attributes:
       shift: Largest shift, as a share of the grid's height and width.
@@ -90,8 +89,8 @@ class Augmentation:
       gain: Largest relative change of contrast.
       offset: Largest shift of intensity, in standard deviations.
       noise: Largest standard deviation of added Gaussian noise.
-      flip: Whether slices may be mirrored left to right; only where the task
-        has no side-dependent class.
+      flip: Mirror left to right, where the task has no side-dependent class.
+      flip_axis: Axis of the slice that runs left to right: 1 height, 2 width.
     """
 
     shift: float = 0.08
@@ -101,6 +100,7 @@ class Augmentation:
     offset: float = 0.1
     noise: float = 0.05
     flip: bool = False
+    flip_axis: Literal[1, 2] = dataclasses.field(default=2, metadata=ADDED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

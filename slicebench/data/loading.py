@@ -82,7 +82,7 @@ def load_task(
         pool=sides["pool"],
         test=sides["test"],
         synthetic=False,
-        flip=dataset.flip and mirror_axis == 2,
+        flip=dataset.flip and mirror_axis is not None,
         mirror_axis=mirror_axis,
         attribution=dataset.attribution,
         provenance={

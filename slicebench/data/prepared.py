@@ -61,8 +61,7 @@ class PreparedTask:
       pool: Cases that may be annotated.
       test: Cases that are scored once.
       synthetic: Whether the cases are phantoms.
-      flip: Whether mirroring the width axis exchanges left and right and keeps
-        every class's meaning.
+      flip: Whether mirroring left to right keeps every class's meaning.
       attribution: Source and licence of the images.
       provenance: JSON-ready record: source digest, split seed, preprocessing
         settings with every fitted value.

@@ -251,9 +251,10 @@ def _training(training: spec.Training, task: PreparedTask) -> spec.Training:
                 f"training of task {task.name}: {name} {given!r} does not exist; "
                 f"allowed: {', '.join(allowed)}"
             )
-    augmentation = dataclasses.replace(
-        training.augmentation, flip=training.augmentation.flip and task.flip
-    )
+    flip = training.augmentation.flip and task.flip
+    augmentation = dataclasses.replace(training.augmentation, flip=flip)
+    if flip and task.mirror_axis:
+        augmentation = dataclasses.replace(augmentation, flip_axis=task.mirror_axis)
     return dataclasses.replace(training, augmentation=augmentation)
 
 

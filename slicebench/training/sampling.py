@@ -118,10 +118,12 @@ def coordinates(
     y = jnp.arange(plane[0], dtype=jnp.float32)[:, None] - middle[0]
     x = jnp.arange(plane[1], dtype=jnp.float32)[None, :] - middle[1]
     cosine, sine = jnp.cos(angle) * scale, jnp.sin(angle) * scale
-    rows = cosine * y - sine * x + middle[0] + how.shift * plane[0] * down
-    columns = sine * y + cosine * x
+    rows, columns = cosine * y - sine * x, sine * y + cosine * x
     if how.flip:
-        columns = columns * jnp.where(mirror > 0, 1.0, -1.0)
+        sign = jnp.where(mirror > 0, 1.0, -1.0)
+        rows = rows * sign if how.flip_axis == 1 else rows
+        columns = columns * sign if how.flip_axis == 2 else columns
+    rows = rows + middle[0] + how.shift * plane[0] * down
     return rows, columns + middle[1] + how.shift * plane[1] * across
 
 

@@ -300,7 +300,7 @@ SLICES = np.array([[0, 0, 2, 0], [2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1.0]])
 
 @pytest.mark.parametrize(
     ("affine", "axis", "flip"),
-    [(np.eye(4), 1, False), (WIDTH, 2, True), (SLICES, None, False)],
+    [(np.eye(4), 1, True), (WIDTH, 2, True), (SLICES, None, False)],
 )
 def test_mirroring_follows_the_affine(tmp_path, affine, axis, flip):
     folder = folders.write_nnunet(

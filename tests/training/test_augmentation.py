@@ -139,14 +139,18 @@ def test_rotation_is_in_degrees_about_the_centre():
     assert 16 < angle.max() <= 20.01
 
 
-def test_flip_mirrors_about_half_of_the_slices_left_to_right():
+@pytest.mark.parametrize("axis", [1, 2])
+def test_flip_mirrors_about_half_of_the_slices_left_to_right(axis):
     bank = drawn_bank()
-    images, labels = draw(bank, np.full(BATCH, 2), flip=True)
-    mirrored = np.array([np.array_equal(i, bank.images[2, :, ::-1]) for i in images])
+    images, labels = draw(bank, np.full(BATCH, 2), flip=True, flip_axis=axis)
+    turned, labels_turned = (
+        np.flip(array[2], axis - 1) for array in (bank.images, bank.labels)
+    )
+    mirrored = np.array([np.array_equal(image, turned) for image in images])
     kept = np.array([np.array_equal(i, bank.images[2]) for i in images])
     assert (mirrored ^ kept).all()
     assert 0.25 < mirrored.mean() < 0.75
-    np.testing.assert_array_equal(labels[mirrored][0], bank.labels[2, :, ::-1])
+    np.testing.assert_array_equal(labels[mirrored][0], labels_turned)
     still, _ = draw(bank, np.full(BATCH, 2))
     np.testing.assert_array_equal(still, bank.images[2][None].repeat(BATCH, 0))
 
