@@ -1,6 +1,9 @@
 """ITK's morphological contour interpolation, where it is installed."""
 
+import contextlib
 import importlib
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -45,22 +48,33 @@ def morphological_itk(
         block[0], block[-1] = label[gap.lower], label[gap.upper]
         # Without a class on either end the filter has no slices to find.
         if block[0].any() or block[-1].any():
-            found = itk.morphological_contour_interpolator(
-                itk.image_from_array(block), axis=2
-            )
-            block = itk.array_from_image(found)
+            with _loading():
+                found = itk.morphological_contour_interpolator(
+                    itk.image_from_array(block), axis=2
+                )
+                block = itk.array_from_image(found)
         return block[1:-1].astype(label.dtype)
 
     return fill_gaps(label, annotated, fill, outside=outside)
 
 
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """Lets ITK load its compiled modules, which it does at first use.
+
+    They warn while they load; where warnings are errors, that ends the process with
+    a segmentation fault.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 def _import() -> Any:
-    try:
+    with _loading(), contextlib.suppress(ImportError):
         itk = importlib.import_module("itk")
         if hasattr(itk, "MorphologicalContourInterpolator"):
             return itk
-    except ImportError:
-        pass
     raise InputError(
         "interpolation morphological_itk: needs ITK with its module for contour "
         "interpolation, which cannot be imported; install "
