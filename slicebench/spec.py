@@ -162,8 +162,7 @@ class Program:
       channels: Image channels.
       classes: Segmentation classes, background included.
       slices: Slices of the pool that the training arrays hold.
-      precision: Floating type of the network's arithmetic; weights, sums and
-        optimiser are float32 in either case.
+      precision: Of the network's arithmetic; weights, sums, optimiser are float32.
       volumetric: Patch, kernels and pooling of a 3D program; None in 2D.
       pseudo_slots: Most interpolated slices of a trial; 0 where none are used.
     """
@@ -288,8 +287,8 @@ CELL_FIELDS = (
 class Contrast:
     """A comparison planned before any result is seen.
 
-    A template: the runner makes one contrast of it for each task, dims and
-    value of the axes in `each`, and drops those without cells, by name.
+    A template: the runner makes one for each task, dims and value of the axes in
+    `each`, and drops those without cells, by name.
 
     Attributes:
       name: What is compared, in words.
@@ -329,10 +328,10 @@ class TaskInfo:
       pool_volumes: Volumes that may be annotated.
       min_slices: Slices of the pool's thinnest volume.
       median_slices: Slices of its median volume.
+      max_slices: Slices of its thickest volume; 0 where that is not known.
       grid: Height and width of the training grid.
       synthetic: Whether the task is a phantom.
-      spacing: Distance between grid points in mm, median over the pool, slices
-        first.
+      spacing: Distance between grid points in mm, slices first: median of the pool.
       dims: Network that is asked for; budgets and densities are asked in `2d`.
     """
 
@@ -344,6 +343,7 @@ class TaskInfo:
     synthetic: bool
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     dims: Dims = "2d"
+    max_slices: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -113,6 +113,7 @@ class PreparedTask:
             pool_volumes=len(self.pool),
             min_slices=int(depths.min()),
             median_slices=int(np.median(depths)),
+            max_slices=int(depths.max()),
             grid=self.grid,
             synthetic=self.synthetic,
             spacing=self.spacing,

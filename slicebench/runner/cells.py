@@ -182,11 +182,15 @@ def _misfit(
         )
     if factors["num_volumes"] < 2:
         return "one volume only: its patient would decide the score"
-    return _twin(factors, experiment)
+    return _twin(factors, experiment, info)
 
 
-def _twin(factors: dict[str, Any], experiment: spec.Experiment) -> str | None:
+def _twin(
+    factors: dict[str, Any], experiment: spec.Experiment, info: spec.TaskInfo
+) -> str | None:
     """Says of which cell this one would be a copy, with the same masks and labels."""
+    if factors["slices_per_volume"] == info.max_slices:
+        return _full_coverage(factors, experiment)
     if factors["slices_per_volume"] > 1:
         return None
     same = factors["strategy"] in _RANDOM_AT_ONE and "random" in experiment.strategies
@@ -194,6 +198,22 @@ def _twin(factors: dict[str, Any], experiment: spec.Experiment) -> str | None:
         return "identical by construction to random at one slice per volume"
     if factors["interpolation"] != "none" and factors["scope"] == "within":
         return "identical by construction to none at one slice per volume"
+    return None
+
+
+def _full_coverage(factors: dict[str, Any], experiment: spec.Experiment) -> str | None:
+    """Says of which cell a cell is a copy that annotates volumes whole."""
+    if factors["scope"] == "pooled":
+        return None
+    for axis, values in (
+        ("strategy", experiment.strategies),
+        ("interpolation", experiment.interpolations),
+    ):
+        if factors[axis] != values[0]:
+            return (
+                f"identical by construction to {values[0]} where volumes are "
+                "annotated whole"
+            )
     return None
 
 

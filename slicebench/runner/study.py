@@ -235,6 +235,7 @@ def _smallest(folds: list[PreparedTask]) -> spec.TaskInfo:
         infos[0],
         pool_volumes=min(info.pool_volumes for info in infos),
         min_slices=min(info.min_slices for info in infos),
+        max_slices=max(info.max_slices for info in infos),
     )
 
 

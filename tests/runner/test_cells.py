@@ -100,6 +100,31 @@ def test_an_interval_at_one_slice_is_random_by_construction():
     assert none == []
 
 
+def test_a_random_slice_of_one_segment_is_random_by_construction():
+    axes = {"budgets": (8,), "slices_per_volume": (1,), "ceiling_seeds": 0}
+    cells, left = make(strategies=("random", "stratified", "central"), **axes)
+    assert [cell.factors["strategy"] for cell in cells] == ["random", "central"]
+    assert left[0].reason.startswith("identical by construction to random")
+
+
+def test_volumes_annotated_whole_are_trained_once():
+    info = dataclasses.replace(INFO, min_slices=4, median_slices=4, max_slices=4)
+    made = experiment(
+        strategies=("random", "central"),
+        interpolations=("none", "linear"),
+        budgets=(8,),
+        slices_per_volume=(2, 4),
+        ceiling_seeds=0,
+    )
+    cells, left = make_cells(made, info, total_slices=100)
+    assert len([c for c in cells if c.factors["slices_per_volume"] == 2]) == 4
+    assert len([c for c in cells if c.factors["slices_per_volume"] == 4]) == 1
+    assert {item.reason for item in left} == {
+        f"identical by construction to {first} where volumes are annotated whole"
+        for first in ("random", "none")
+    }
+
+
 def test_features_matter_only_to_strategies_that_use_them():
     cells, _ = make(
         strategies=("random", "k_center"), slices_per_volume=(2,), ceiling_seeds=0
