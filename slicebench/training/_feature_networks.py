@@ -6,6 +6,7 @@ normalisation layer: instance normalisation would take brightness and contrast
 out of the representation, batch normalisation would tie the slices of a batch.
 """
 
+import itertools
 import math
 
 import jax
@@ -18,6 +19,8 @@ SHRINK = 2**LEVELS
 """Rows and columns of an image that become one at the encoder's end."""
 
 _SLOPE = 0.01
+_SCALE = nnx.initializers.variance_scaling(2 / (1 + _SLOPE**2), "fan_in", "normal")
+"""Keeps the spread of activations over leaky rectifiers (He et al., ICCV 2015)."""
 
 Images = Float[Array, "slice height width channel"]
 Rows = Float[Array, "slice feature"]
@@ -27,13 +30,11 @@ def _active(values: Array) -> Array:
     return jax.nn.leaky_relu(values, _SLOPE)
 
 
-def _scale(slope: float = _SLOPE) -> nnx.Initializer:
-    return nnx.initializers.variance_scaling(2 / (1 + slope**2), "fan_in", "normal")
-
-
-def _convolution(channels: int, features: int, rngs: nnx.Rngs, strides: int = 1):
+def _convolution(
+    channels: int, features: int, rngs: nnx.Rngs, strides: int = 1
+) -> nnx.Conv:
     return nnx.Conv(
-        channels, features, (3, 3), strides=strides, kernel_init=_scale(), rngs=rngs
+        channels, features, (3, 3), strides=strides, kernel_init=_SCALE, rngs=rngs
     )
 
 
@@ -87,13 +88,13 @@ class Autoencoder(nnx.Module):
         deepest = width * 2 ** (LEVELS - 1)
         self.start = (height // SHRINK, across // SHRINK, deepest)
         self.dense = nnx.Linear(
-            latent, math.prod(self.start), kernel_init=_scale(), rngs=rngs
+            latent, math.prod(self.start), kernel_init=_SCALE, rngs=rngs
         )
         widths = [deepest, *(width * 2**level for level in (1, 0)), channels]
         self.convolutions = nnx.List(
             [
                 _convolution(before, 4 * after, rngs)
-                for before, after in zip(widths[:-1], widths[1:], strict=True)
+                for before, after in itertools.pairwise(widths)
             ]
         )
 
@@ -131,7 +132,7 @@ class Projector(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.encoder = Encoder(shape, width, latent, rngs=rngs)
-        self.hidden = nnx.Linear(latent, latent, kernel_init=_scale(), rngs=rngs)
+        self.hidden = nnx.Linear(latent, latent, kernel_init=_SCALE, rngs=rngs)
         self.head = nnx.Linear(latent, projection, rngs=rngs)
 
     def __call__(self, images: Images) -> Float[Array, "slice projection"]:

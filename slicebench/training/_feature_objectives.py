@@ -1,13 +1,22 @@
-"""What trained slice features are trained for: rebuild, or know the neighbour."""
+"""What trained slice features are trained on, and what for.
 
+The autoencoder learns to rebuild small slices of the pool, the contrastive
+network to know a slice's neighbour among others.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from slicebench import spec
+from slicebench.errors import InputError
+from slicebench.selection._intensity import area_average
 from slicebench.training._feature_networks import (
+    SHRINK,
     Autoencoder,
     Images,
     Projector,
@@ -15,6 +24,60 @@ from slicebench.training._feature_networks import (
 )
 from slicebench.training.arrays import Bank
 from slicebench.training.sampling import change_intensity, coordinates, read_images
+
+Volumes = Sequence[Float[np.ndarray, "_depth height width channel"]]
+
+
+def make_bank(images: Volumes, side: int) -> Bank:
+    """Makes small slices of the pool's images, volume after volume.
+
+    Slices are averaged over equal areas to at most `side` rows and columns, a
+    multiple of 8; each channel gets mean 0 and standard deviation 1 over the
+    pool.
+
+    Args:
+      images: Normalised images of the pool.
+      side: Most rows and columns.
+
+    Returns:
+      Slices and where their volumes lie, without labels.
+
+    Raises:
+      InputError: If there is no slice, the images differ in height, width or
+        channels, or hold a number that is not finite.
+    """
+    depths = np.array([len(image) for image in images], np.int32)
+    grids = sorted({image.shape[1:] for image in images})
+    if len(grids) != 1 or not depths.sum():
+        raise InputError(
+            f"trained features: {len(images)} images of {grids} (height, width, "
+            "channels) with slices; one grid for all and a slice are needed"
+        )
+    height, width, _ = grids[0]
+    rows = area_average(height, _cells(height, side))
+    columns = area_average(width, _cells(width, side))
+    small = np.concatenate(
+        [
+            np.einsum("rh,dhwc,kw->drkc", rows, one, columns, optimize=True)
+            for one in images
+        ]
+    )
+    if not np.isfinite(small).all():
+        raise InputError("trained features: the images hold NaN or infinity")
+    small -= small.mean((0, 1, 2))
+    spread = small.std((0, 1, 2))
+    small /= np.where(spread > 0, spread, 1)
+    starts = np.cumsum(depths, dtype=np.int32) - depths
+    return Bank(
+        images=jnp.asarray(small, jnp.float32),
+        labels=jnp.zeros((len(small), 0, 0), jnp.uint8),
+        first=jnp.asarray(np.repeat(starts, depths)),
+        depth=jnp.asarray(np.repeat(depths, depths)),
+    )
+
+
+def _cells(size: int, side: int) -> int:
+    return max(min(size, side) // SHRINK, 1) * SHRINK
 
 
 class Pairs(NamedTuple):
@@ -117,12 +180,12 @@ def nt_xent(
 
     Args:
       projections: One row a view, 2n of them.
-      rival: Negatives of each view.
+      rival: Negatives of each view, its positive not among them.
       temperature: t.
     """
     rows = unit(projections)
-    scores = rows @ rows.T / temperature
-    count = len(rows)
-    positive = jnp.roll(jnp.eye(count, dtype=bool), count // 2, axis=1)
-    allowed = jnp.where(rival | positive, scores, -jnp.inf)
-    return (jax.nn.logsumexp(allowed, axis=1) - scores[positive]).mean()
+    half = len(rows) // 2
+    agree = (rows * jnp.roll(rows, half, axis=0)).sum(-1) / temperature
+    others = jnp.where(rival, rows @ rows.T / temperature, -jnp.inf)
+    every = jnp.concatenate([agree[:, None], others], axis=1)
+    return (jax.nn.logsumexp(every, axis=1) - agree).mean()

@@ -8,7 +8,7 @@ images in their order) decide every byte of the result on one machine.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -20,14 +20,13 @@ from jaxtyping import Array, Float, Int
 
 from slicebench import spec
 from slicebench.errors import InputError, gather
-from slicebench.selection._intensity import area_average
 from slicebench.training import _feature_objectives as objectives
 from slicebench.training._feature_networks import SHRINK, Autoencoder, Projector
+from slicebench.training._feature_objectives import Volumes, make_bank
 from slicebench.training.arrays import Bank
 from slicebench.training.host import keep_memory
 from slicebench.training.step import make_optimizer
 
-Volumes = Sequence[Float[np.ndarray, "_depth height width channel"]]
 Features = tuple[Float[np.ndarray, "_depth feature"], ...]
 Network = Autoencoder | Projector
 
@@ -38,8 +37,17 @@ tell equal slices apart."""
 _CHUNK = 256
 """Slices described in one call."""
 
+_QUICKLY: dict[str, str | bool | int | float] = {"xla_backend_optimization_level": 0}
+"""Of programs that run once on a CPU: first weights take longer to optimise than
+to draw."""
+
 _LONGEST_GRADIENT = 1.0
 """Gradients are scaled down to this norm, so that odd pools do no harm."""
+
+
+_CHANGES = spec.Augmentation(
+    shift=0.08, scale=0.15, rotation=12.0, gain=0.3, offset=0.3, noise=0.1
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,9 +129,7 @@ class ContrastiveSettings(FeatureSettings):
 
     temperature: float = 0.1
     projection: int = 32
-    augmentation: spec.Augmentation = spec.Augmentation(
-        shift=0.08, scale=0.15, rotation=12.0, gain=0.3, offset=0.3, noise=0.1
-    )
+    augmentation: spec.Augmentation = _CHANGES
 
     def faults(self) -> list[str]:
         """Returns one clause for each value that cannot be used."""
@@ -216,61 +222,11 @@ def _find_settings(name: str, settings: FeatureSettings | None) -> FeatureSettin
     return settings
 
 
-def make_bank(images: Volumes, side: int) -> Bank:
-    """Makes small slices of the pool's images, volume after volume.
-
-    Slices are averaged over equal areas to at most `side` rows and columns, a
-    multiple of 8; each channel gets mean 0 and standard deviation 1 over the
-    pool.
-
-    Args:
-      images: Normalised images of the pool.
-      side: Most rows and columns.
-
-    Returns:
-      Slices and where their volumes lie, without labels.
-
-    Raises:
-      InputError: If there is no slice, the images differ in height, width or
-        channels, or hold a number that is not finite.
-    """
-    depths = np.array([len(image) for image in images], np.int32)
-    grids = sorted({image.shape[1:] for image in images})
-    if len(grids) != 1 or not depths.sum():
-        raise InputError(
-            f"trained features: {len(images)} images of {grids} (height, width, "
-            "channels) with slices; one grid for all and a slice are needed"
-        )
-    height, width, _ = grids[0]
-    rows = area_average(height, _cells(height, side))
-    columns = area_average(width, _cells(width, side))
-    small = np.concatenate(
-        [np.einsum("rh,dhwc,kw->drkc", rows, one, columns, optimize=True)
-         for one in images]
-    )
-    if not np.isfinite(small).all():
-        raise InputError("trained features: the images hold NaN or infinity")
-    small -= small.mean((0, 1, 2))
-    spread = small.std((0, 1, 2))
-    small /= np.where(spread > 0, spread, 1)
-    starts = np.cumsum(depths, dtype=np.int32) - depths
-    return Bank(
-        images=jnp.asarray(small, jnp.float32),
-        labels=jnp.zeros((len(small), 0, 0), jnp.uint8),
-        first=jnp.asarray(np.repeat(starts, depths)),
-        depth=jnp.asarray(np.repeat(depths, depths)),
-    )
-
-
-def _cells(size: int, side: int) -> int:
-    return max(min(size, side) // SHRINK, 1) * SHRINK
-
-
 def train(bank: Bank, *, seed: int, settings: FeatureSettings) -> Trained:
     """Trains a network on a pool.
 
     Args:
-      bank: From `make_bank`.
+      bank: The pool's small slices, from `make_bank`.
       seed: Of first weights, batches and augmentation.
       settings: Of either kind.
     """
@@ -353,8 +309,12 @@ def _programs(settings: FeatureSettings, shape: tuple[int, int, int]) -> _Progra
     def encode(weights: Any, images: Array) -> Array:
         return nnx.merge(structure, weights).encoder(images)
 
+    on_cpu = jax.default_backend() == "cpu"
     return _Programs(
-        structure, jax.jit(init), jax.jit(step, donate_argnums=0), jax.jit(encode)
+        structure,
+        jax.jit(init, compiler_options=_QUICKLY if on_cpu else None),
+        jax.jit(step, donate_argnums=0),
+        jax.jit(encode),
     )
 
 
