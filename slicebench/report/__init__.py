@@ -4,6 +4,7 @@ from slicebench.report._build import write_report
 from slicebench.report._curves import Level, budget_figure, density_figure
 from slicebench.report._examples import Examples, example_figure
 from slicebench.report._maps import allocation_figure, forest_figure
+from slicebench.report._overlap_map import overlap_figure
 from slicebench.report._words import verdict_lines
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "density_figure",
     "example_figure",
     "forest_figure",
+    "overlap_figure",
     "verdict_lines",
     "write_report",
 ]

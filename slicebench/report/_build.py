@@ -8,6 +8,7 @@ import pandas as pd
 
 from slicebench.report import (
     _cells,
+    _choices,
     _conventions,
     _estimates,
     _frames,
@@ -48,11 +49,13 @@ def write_report(workdir: Path) -> Path:
     run = _reading.read_run(workdir)
     numbers = _estimates.estimate(run)
     sections = _sections(run, numbers)
+    choices = _choices.choices(run)
     context = {
-        **_opening(run, numbers),
+        **_opening(run, numbers, choices),
         "tasks": sections,
         "cells": _cell_tables(numbers),
         **_comparisons(run, numbers),
+        "choices": choices,
         "examples": _examples(run),
         "gaps": _gaps.gaps(run),
         "conventions": _conventions.conventions(run.experiment),
@@ -81,7 +84,9 @@ def _render(context: dict[str, Any]) -> str:
     return environment.get_template("report.html.j2").render(context)
 
 
-def _opening(run: _reading.Run, numbers: _estimates.Numbers) -> dict[str, Any]:
+def _opening(
+    run: _reading.Run, numbers: _estimates.Numbers, choices: _choices.Choices | None
+) -> dict[str, Any]:
     """Returns title, question, the counts under it, warnings and verdicts."""
     done, planned = len(run.trials), int(run.experiment["num_trials"])
     cells = numbers.cells.drop_duplicates(_estimates.FACTORS)
@@ -97,7 +102,9 @@ def _opening(run: _reading.Run, numbers: _estimates.Numbers) -> dict[str, Any]:
         "question": run.experiment["question"],
         "facts": [{"name": name, "value": value} for name, value in facts],
         "warnings": _warnings(run),
-        "verdicts": _verdicts.groups(run, numbers.summary),
+        "verdicts": _verdicts.groups(
+            run, numbers.summary, choices.identical if choices else ()
+        ),
     }
 
 
@@ -229,6 +236,7 @@ def _all_tables(context: dict[str, Any], run: _reading.Run) -> list[_tables.Tabl
         *context["cells"],
         *(context[name] for name in ("contrasts", "families", "ceilings", "classes")),
         *context["sensitivity"],
+        *(context["choices"].tables if context["choices"] else ()),
         context["margins"],
         *(section["best"] for section in context["tasks"]),
         *(gap.table for gap in context["gaps"]),

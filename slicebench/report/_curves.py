@@ -124,7 +124,8 @@ def _lines(axes: Axes, cells: pd.DataFrame, metric: str) -> None:
         part = _frames.where(cells, {"arm": arm})
         part = _frames.ordered(part, "slices_per_volume")
         look = looks[part["strategy"].iloc[0]]
-        aside = 0.07 * (index - (len(arms) - 1) / 2)
+        # Many arms stand closer, so that none leaves the panel.
+        aside = min(0.07, 0.6 / len(arms)) * (index - (len(arms) - 1) / 2)
         at = np.log2(_frames.floats(part, "slices_per_volume")) + aside
         line = _style.dash(int(part["style"].iloc[0]))
         _bars(axes, part, at, _Stroke(look.color, look.marker, line, metric))
@@ -274,7 +275,7 @@ def _legend(figure: Figure, handles: list[Line2D], title: str) -> None:
     figure.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=min(len(handles), 7),
+        ncols=min(len(handles), max(2, int(figure.get_size_inches()[0] / 1.4))),
         handlelength=2.4,
         columnspacing=1.4,
         borderaxespad=0.2,

@@ -1,6 +1,7 @@
 """What a report lacks: trials not finished or diverged, cells left out."""
 
 import json
+import re
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -10,6 +11,7 @@ from slicebench.report import _frames, _reading
 from slicebench.report._tables import Column, Table
 
 _SEEDS = ["selection_seed", "training_seed"]
+_TWIN = re.compile(r"identical by construction to (?P<name>\S+)(?P<rest>.*)")
 
 
 class Gap(NamedTuple):
@@ -38,6 +40,12 @@ def gaps(run: _reading.Run) -> list[Gap]:
             "Diverged trials",
             "Counted as empty predictions; the share of each cell stands in its row.",
             _diverged(run),
+        ),
+        Gap(
+            "Identical by construction: trained once",
+            "Same masks and labels as the cell named beside, whose trials stand for "
+            "both: left out of families and pooling.",
+            twins(run.experiment),
         ),
         Gap(
             "Cells left out",
@@ -110,12 +118,72 @@ def _diverged(run: _reading.Run) -> Table:
     )
 
 
+def twins(experiment: dict[str, Any]) -> Table:
+    """Returns the cells that are copies of others, with what they equal."""
+    copies = [entry for entry in _entries(experiment) if _TWIN.match(entry["reason"])]
+    known = {spec.canonical_json(entry["cell"]): entry for entry in copies}
+    rows = [
+        {
+            "cell": cell_words(entry["cell"]),
+            "equals": _original(entry, known),
+            "reason": entry["reason"],
+        }
+        for entry in copies
+    ]
+    return Table(
+        name="identical",
+        title="Cells identical by construction",
+        frame=pd.DataFrame(rows, columns=["cell", "equals", "reason"]),
+        columns=(
+            Column("cell", "Cell"),
+            Column("equals", "Equals"),
+            Column("reason", "Reason"),
+        ),
+    )
+
+
+def _original(entry: dict[str, Any], copies: dict[str, dict[str, Any]]) -> str:
+    """Returns the cell that is trained in place of a copy.
+
+    A copy may equal a copy in its turn: one slice a volume at equal intervals,
+    interpolated, is random and interpolated, which is random alone.
+    """
+    cell, found = entry["cell"], _TWIN.match(entry["reason"])
+    for _ in copies:
+        if found is None:
+            break
+        changes = _changes(cell, found["name"])
+        if changes is None:
+            return found["name"] + found["rest"]
+        cell = {**cell, **changes}
+        further = copies.get(spec.canonical_json(cell))
+        found = _TWIN.match(further["reason"]) if further else None
+    return cell_words(cell)
+
+
+def _changes(cell: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Returns what a copy differs in from the cell named by its reason."""
+    if name == "none" and "interpolation" in cell:
+        return {"interpolation": "none", "pseudo_weight": 0.0}
+    return {"strategy": name} if "strategy" in cell else None
+
+
 def _left_out(experiment: dict[str, Any]) -> Table:
     rows = [
         {"cell": cell_words(entry["cell"]), "reason": entry["reason"]}
-        for entry in experiment.get("cells_left_out", ())
+        for entry in _entries(experiment)
+        if not _TWIN.match(entry["reason"])
     ]
     return _reasons("left_out", "Cells left out", "cell", rows)
+
+
+def _entries(experiment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns each left-out cell once: every fold of a task names it."""
+    found = {
+        spec.canonical_json(entry): entry
+        for entry in experiment.get("cells_left_out", ())
+    }
+    return list(found.values())
 
 
 def _dropped(experiment: dict[str, Any]) -> Table:

@@ -9,7 +9,9 @@ import pandas as pd
 
 from slicebench.report import _style
 
-Kind = Literal["text", "count", "number", "share", "score", "interval", "verdict"]
+Kind = Literal[
+    "text", "count", "number", "share", "score", "interval", "range", "verdict"
+]
 
 
 class Column(NamedTuple):
@@ -19,7 +21,7 @@ class Column(NamedTuple):
       key: Column of the frame.
       label: Its head.
       kind: How a value is written; an `interval` shows the frame's `low` and
-        `high` beside its value.
+        `high` beside its value, a `range` its `lowest` and `highest`.
     """
 
     key: str
@@ -111,6 +113,9 @@ def _text(row: dict[Any, Any], value: Any, kind: Kind, metric: str) -> str:
         return _style.ABSENT
     if kind == "interval":
         return _interval(row, value, metric)
+    if kind == "range":
+        ends = (_style.decimals(metric, row[end]) for end in ("lowest", "highest"))
+        return f"{_style.decimals(metric, value)} ({' to '.join(ends)})"
     return _plain(value, kind, metric)
 
 

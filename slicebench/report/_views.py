@@ -121,6 +121,53 @@ def contrast_view(summary: dict[str, Any]) -> Table:
     )
 
 
+_OVERLAP = (
+    Column("place", "Where"),
+    Column("compared", "What"),
+    Column("jaccard", "Overlap (range)", "range"),
+    Column("expected_jaccard", "By chance", "score"),
+    Column("coverage_a", "Coverage, first", "score"),
+    Column("coverage_b", "Coverage, second", "score"),
+    Column("num_pairs", "Pairs", "count"),
+    Column("pooled_over", "Pooled over"),
+    Column("reason", "Remark"),
+)
+
+
+def overlap_view(overlaps: list[dict[str, Any]], *, opened: bool) -> Table:
+    """Returns how alike the choices of each contrast are.
+
+    Args:
+      overlaps: What `statistics.contrast_overlaps` returns.
+      opened: Whether its fold starts open.
+    """
+    said = {True: "yes", False: "no", None: None}
+    rows = [{**row, "pooled_over": said[row["poolable"]]} for row in overlaps]
+    frame = _contrast_frame(rows, _OVERLAP)
+    return Table(
+        name="overlap",
+        title="Overlap and coverage of the choices of each contrast",
+        frame=frame.drop(columns=["low", "high", "poolable"]),
+        columns=_OVERLAP,
+        metric="dice",
+        open=opened,
+    )
+
+
+def matrix_view(pairs: pd.DataFrame) -> Table:
+    """Returns the overlap of every two strategies; only its file is written.
+
+    Args:
+      pairs: What `statistics.overlap_matrix` returns, with arms.
+    """
+    return Table(
+        name="overlap_matrix",
+        title="Overlap of every two strategies",
+        frame=pairs,
+        columns=(),
+    )
+
+
 def sensitivity_view(summary: dict[str, Any], option: str, title: str) -> Table:
     """Returns the contrasts that change where some trials are left out.
 

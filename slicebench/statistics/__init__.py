@@ -23,6 +23,7 @@ from slicebench.statistics._margins import (
 )
 from slicebench.statistics._overlap import (
     CHOICE_FACTORS,
+    IDENTICAL,
     MOST_COVERAGE,
     contrast_overlaps,
     expected_jaccard,
@@ -35,6 +36,7 @@ from slicebench.statistics._verdicts import VERDICTS, decide, holm
 __all__ = [
     "CHOICE_FACTORS",
     "FIXED_MARGINS",
+    "IDENTICAL",
     "LOWER_IS_BETTER",
     "MOST_COVERAGE",
     "VERDICTS",

@@ -1,13 +1,15 @@
 """Work folders for the tests of the report."""
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from slicebench.results import read_json, write_json_atomic
-from tests.made_up import write_made_up_run
+from slicebench.results import RESULTS, TRIALS, Store, read_json, write_json_atomic
+from tests.made_up import DEPTH, POOL, write_made_up_run
 
 COMPUTE = {
     "wall_seconds": 812.5,
@@ -59,18 +61,47 @@ def change_experiment(workdir: Path, **fields: Any) -> dict[str, Any]:
 
 def drop_trials(workdir: Path, keep: int) -> None:
     """Leaves only the first trials of a run, as if it had been stopped."""
-    from slicebench.results import RESULTS, TRIALS, Store
-
     store = Store(workdir)
     trials, results = store.read_trials().head(keep), store.read_results()
     results = results[results["trial_id"].isin(trials["trial_id"])]
+    rewrite(workdir, trials, results)
+
+
+def rewrite(workdir: Path, trials: pd.DataFrame, results: pd.DataFrame) -> None:
+    """Replaces all trials and results of a run."""
     for folder in ("trials", "results"):
         for part in (workdir / folder).glob("part-*.parquet"):
             part.unlink()
     rows = trials.astype(object).where(trials.notna(), None)[list(TRIALS.names)]
     scores = results.astype(object).where(results.notna(), None)[list(RESULTS.names)]
-    if keep:
-        store.append("kept", rows.to_dict("records"), scores.to_dict("records"))
+    if len(rows):
+        records = (rows.to_dict("records"), scores.to_dict("records"))
+        Store(workdir).append("kept", *records)
+
+
+def write_choices(workdir: Path, *, alike: Collection[str] = ()) -> pd.DataFrame:
+    """Gives the trials of a run made-up choices; returns its trials.
+
+    Every strategy draws uniformly within the volumes of its seed; those named
+    `alike` all draw the slices of `random`.
+    """
+    store = Store(workdir)
+    trials, results = store.read_trials(), store.read_results()
+    chosen: list[list[int] | None] = []
+    for row in trials.to_dict("records"):
+        seed, quota = row["selection_seed"], row["slices_per_volume"]
+        if row["strategy"] == "all":
+            chosen.append(None)
+            continue
+        volumes = np.random.default_rng(seed).permutation(POOL)[: row["num_volumes"]]
+        name = "random" if row["strategy"] in alike else row["strategy"]
+        rng = np.random.default_rng([seed, *name.encode()])
+        picks = [v * DEPTH + rng.choice(DEPTH, quota, replace=False) for v in volumes]
+        chosen.append(sorted(np.concatenate(picks).tolist()))
+    trials["chosen_slices"] = pd.Series(chosen, dtype=object)
+    quotas = trials["slices_per_volume"].astype(float)
+    rewrite(workdir, trials.assign(coverage=quotas / DEPTH), results)
+    return store.read_trials()
 
 
 def read_table(workdir: Path, name: str) -> list[dict[str, str]]:

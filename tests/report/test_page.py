@@ -101,7 +101,7 @@ def test_real_tasks_are_not_called_synthetic(tmp_path):
     runs.write_run(tmp_path, synthetic=False, **runs.SMALL)
     text = Page(write_report(tmp_path).read_text(encoding="utf-8")).prose.lower()
     assert "synthetic" not in text
-    assert "by construction" not in text
+    assert "expected by construction" not in text
 
 
 def test_nothing_is_loaded_from_anywhere(page):
@@ -174,6 +174,13 @@ def test_ceiling_and_share_are_stated(workdir, page):
     share = float(row["best_estimate"]) / float(row["estimate"])
     assert float(row["share_of_ceiling"]) == pytest.approx(share)
     assert f"= {100 * share:.1f} % of the same network on all labels" in page.prose
+
+
+def test_without_chosen_slices_nothing_is_said_of_choices(workdir, page):
+    assert "choices" not in [attrs.get("id") for _, attrs in page.tags]
+    assert "What the strategies chose" not in page.prose
+    assert not list((workdir / "tables").glob("overlap*"))
+    assert not list((workdir / "figures").glob("overlap*"))
 
 
 def test_the_same_results_give_the_same_bytes(workdir):
