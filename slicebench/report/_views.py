@@ -129,7 +129,7 @@ _OVERLAP = (
     Column("coverage_a", "Coverage, first", "score"),
     Column("coverage_b", "Coverage, second", "score"),
     Column("num_pairs", "Pairs", "count"),
-    Column("pooled_over", "Pooled over"),
+    Column("may_be_pooled", "May be pooled"),
     Column("reason", "Remark"),
 )
 
@@ -142,12 +142,12 @@ def overlap_view(overlaps: list[dict[str, Any]], *, opened: bool) -> Table:
       opened: Whether its fold starts open.
     """
     said = {True: "yes", False: "no", None: None}
-    rows = [{**row, "pooled_over": said[row["poolable"]]} for row in overlaps]
+    rows = [{**row, "may_be_pooled": said[row["poolable"]]} for row in overlaps]
     frame = _contrast_frame(rows, _OVERLAP)
     return Table(
         name="overlap",
         title="Overlap and coverage of the choices of each contrast",
-        frame=frame.drop(columns=["low", "high", "poolable"]),
+        frame=frame.drop(columns=["low", "high", "poolable"], errors="ignore"),
         columns=_OVERLAP,
         metric="dice",
         open=opened,
