@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import expit
 
+from slicebench.statistics import mean_over_classes
+
 Draw = Callable[[np.random.Generator, int, int, int], np.ndarray]
 
 SEEDS = (5, 10, 20, 40)
@@ -118,6 +120,23 @@ def _missed_cases(share: float) -> Draw:
     return draw
 
 
+def _missing_class(share: float) -> Draw:
+    """Two classes, one of which only a share of the cases has."""
+
+    def draw(
+        rng: np.random.Generator, simulations: int, seeds: int, cases: int
+    ) -> Float[np.ndarray, "simulation seed case"]:
+        make = _gaussian(0.013, 0.015, 0.03)
+        classes = [make(rng, simulations, seeds, cases) for _ in range(2)]
+        values = np.stack(classes, axis=-1)
+        present = rng.random((simulations, cases, 2)) < (1.0, share)
+        present[:, :2] = True
+        pairs = zip(values, present, strict=True)
+        return np.stack([mean_over_classes(one, held) for one, held in pairs])
+
+    return draw
+
+
 SCENARIOS = (
     Scenario(
         name="hippocampus",
@@ -148,6 +167,11 @@ SCENARIOS = (
         name="near the ceiling",
         words="Dice near 0.95, strongly skewed, exchangeable cells",
         draw=_bounded(3.0, 0.2, 0.1, 0.5),
+    ),
+    Scenario(
+        name="missing scores",
+        words="two classes, one of them in 40 % of the cases only",
+        draw=_missing_class(0.4),
     ),
     Scenario(
         name="skewed seeds",

@@ -6,13 +6,14 @@ report can be rebuilt anywhere.
 """
 
 from slicebench.statistics._cells import best_allocation, cell_table
-from slicebench.statistics._effects import LOWER_IS_BETTER
+from slicebench.statistics._effects import LOWER_IS_BETTER, mean_over_classes
 from slicebench.statistics._evaluate import evaluate, families
 from slicebench.statistics._intervals import (
     Components,
     Estimate,
     bootstrap_interval,
     estimate_mean,
+    studentised_interval,
     variance_components,
 )
 from slicebench.statistics._margins import (
@@ -54,10 +55,12 @@ __all__ = [
     "expected_jaccard",
     "families",
     "holm",
+    "mean_over_classes",
     "overlap_matrix",
     "power",
     "seeds_needed",
     "slices_saved",
+    "studentised_interval",
     "summarise",
     "variance_components",
     "write_summary",

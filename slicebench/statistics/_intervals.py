@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 _stats: Any = scipy.stats
 
@@ -135,17 +135,22 @@ def _two_way(matrix: Float[np.ndarray, "seed case"]) -> Estimate:
         )
     squares = mean_squares(matrix)
     between = np.array([seeds - 1, cases - 1, (seeds - 1) * (cases - 1)])
-    scale = max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
+    scale = float(_scale(squares))
     spread = float((squares**2 / between).sum())
     floor = min(seeds, cases) - 1
     return Estimate(
         mean=mean,
-        variance=float(scale) / matrix.size,
-        df=max(float(scale) ** 2 / spread, floor) if spread > 0 else float(floor),
+        variance=scale / matrix.size,
+        df=max(scale**2 / spread, floor) if spread > 0 else float(floor),
         num_seeds=seeds,
         num_cases=cases,
         method="two-way",
     )
+
+
+def _scale(squares: Float[np.ndarray, "3 *any"]) -> Float[np.ndarray, "*any"]:
+    """Returns seeds x cases times the variance of the mean, from mean squares."""
+    return np.maximum(squares[0] + squares[1] - squares[2], squares[:2].max(0))
 
 
 def mean_squares(
@@ -211,13 +216,84 @@ def bootstrap_interval(
     Returns:
       Lower and upper end.
     """
-    total = sum(matrix.shape[1] for matrix in folds)
-    means = np.zeros(resamples)
-    for matrix in folds:
-        seeds, cases = matrix.shape
-        seed_weight = generator.multinomial(seeds, [1 / seeds] * seeds, resamples)
-        case_weight = generator.multinomial(cases, [1 / cases] * cases, resamples)
-        sums = ((seed_weight / seeds) @ matrix * case_weight).sum(1)
-        means += sums / total
+    means = _resample(folds, resamples, generator)[0]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def studentised_interval(
+    folds: Sequence[Float[np.ndarray, "_seed _case"]],
+    *,
+    level: float,
+    resamples: int,
+    generator: np.random.Generator,
+) -> tuple[float, float]:
+    """Returns a studentised (bootstrap-t) interval of the crossed bootstrap.
+
+    Each resample's distance from the mean is divided by its own two-way standard
+    error; the quantiles of these take the place of Student's (Efron 1979; Hall,
+    The bootstrap and Edgeworth expansion, 1992). Resamples without spread are left
+    out; where all are, the interval is the mean alone.
+
+    Args:
+      folds: One seed x case matrix a fold, at least 2 x 2 each.
+      level: Confidence level in (0, 1).
+      resamples: Number of resamples.
+      generator: Source of all randomness.
+
+    Returns:
+      Lower and upper end.
+    """
+    estimate = estimate_mean(folds)
+    means, variances = _resample(folds, resamples, generator)
+    spread = variances > 0
+    if not spread.any():
+        return estimate.mean, estimate.mean
+    ratios = (means[spread] - estimate.mean) / np.sqrt(variances[spread])
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    error = estimate.error
+    return estimate.mean - float(high) * error, estimate.mean - float(low) * error
+
+
+def _resample(
+    folds: Sequence[Float[np.ndarray, "_seed _case"]],
+    resamples: int,
+    generator: np.random.Generator,
+) -> tuple[Float[np.ndarray, " resample"], Float[np.ndarray, " resample"]]:
+    """Returns means over folds and their two-way variances, resample by resample."""
+    total = sum(matrix.shape[1] for matrix in folds)
+    means, variances = np.zeros(resamples), np.zeros(resamples)
+    for matrix in folds:
+        seeds, cases = matrix.shape
+        by_seed = generator.multinomial(seeds, [1 / seeds] * seeds, resamples)
+        by_case = generator.multinomial(cases, [1 / cases] * cases, resamples)
+        mean, squares = _weighted_squares(matrix, by_seed, by_case)
+        share = cases / total
+        means += share * mean
+        variances += share**2 * _scale(squares) / matrix.size
+    return means, variances
+
+
+def _weighted_squares(
+    matrix: Float[np.ndarray, "seed case"],
+    by_seed: Int[np.ndarray, "resample seed"],
+    by_case: Int[np.ndarray, "resample case"],
+) -> tuple[Float[np.ndarray, " resample"], Float[np.ndarray, "3 resample"]]:
+    """Returns mean and `mean_squares` of matrices whose rows and columns repeat.
+
+    Args:
+      matrix: Values.
+      by_seed: How often each resample has each seed.
+      by_case: How often each resample has each case.
+    """
+    seeds, cases = matrix.shape
+    rows, columns = by_case @ matrix.T / cases, by_seed @ matrix / seeds
+    mean = (by_seed * rows).sum(1) / seeds
+    if min(seeds, cases) == 1:
+        return mean, np.zeros((3, len(mean)))
+    seed = cases * (by_seed * (rows - mean[:, None]) ** 2).sum(1)
+    case = seeds * (by_case * (columns - mean[:, None]) ** 2).sum(1)
+    whole = ((by_seed @ matrix**2) * by_case).sum(1) - matrix.size * mean**2
+    freedom = np.array([seeds - 1, cases - 1, (seeds - 1) * (cases - 1)])
+    left = np.maximum(whole - seed - case, 0.0)
+    return mean, np.stack([seed, case, left]) / freedom[:, None]

@@ -10,9 +10,10 @@ from statsmodels.stats.anova import anova_lm
 from slicebench.statistics import (
     bootstrap_interval,
     estimate_mean,
+    studentised_interval,
     variance_components,
 )
-from slicebench.statistics._intervals import mean_squares
+from slicebench.statistics._intervals import _weighted_squares, mean_squares
 
 HAND = np.array([[0.0, 1.0, 5.0], [2.0, 3.0, 1.0]])
 
@@ -166,3 +167,46 @@ def test_bootstrap_is_seeded_and_splits_into_folds():
     assert interval([matrix], 0) != interval([matrix], 1)
     one, two = interval([matrix], 0), interval([matrix, matrix], 0)
     assert (two[1] - two[0]) / (one[1] - one[0]) == pytest.approx(0.5**0.5, abs=0.05)
+
+
+def test_weighted_squares_are_those_of_the_repeated_matrix():
+    rng = np.random.default_rng(3)
+    matrix = crossed(rng, 5, 7, (1, 2, 0.5))
+    by_seed = rng.multinomial(5, [0.2] * 5, 6)
+    by_case = rng.multinomial(7, [1 / 7] * 7, 6)
+    means, squares = _weighted_squares(matrix, by_seed, by_case)
+    for index in range(6):
+        rows = np.repeat(np.arange(5), by_seed[index])
+        columns = np.repeat(np.arange(7), by_case[index])
+        repeated = matrix[rows][:, columns]
+        np.testing.assert_allclose(means[index], repeated.mean())
+        np.testing.assert_allclose(squares[:, index], mean_squares(repeated))
+
+
+def studentised(folds, seed=0, level=0.95):
+    rng = np.random.default_rng(seed)
+    return studentised_interval(folds, level=level, resamples=2000, generator=rng)
+
+
+def test_the_studentised_interval_shifts_with_the_data_and_repeats():
+    matrix = crossed(np.random.default_rng(1), 12, 25, (0.02, 0.01, 0.03))
+    low, high = studentised([matrix])
+    assert low < matrix.mean() < high
+    np.testing.assert_allclose(studentised([matrix + 1]), [low + 1, high + 1])
+    assert studentised([matrix]) == (low, high)
+    narrow = studentised([matrix], level=0.8)
+    assert low < narrow[0] < narrow[1] < high
+
+
+def test_the_studentised_interval_is_near_the_t_interval_of_normal_data():
+    ratios = []
+    for seed in range(20):
+        matrix = crossed(np.random.default_rng(seed), 20, 40, (0.02, 0.01, 0.03))
+        low, high = studentised([matrix[:, :15], matrix[:, 15:]], seed)
+        ours = estimate_mean([matrix[:, :15], matrix[:, 15:]]).interval(0.95)
+        ratios.append((high - low) / (ours[1] - ours[0]))
+    assert 0.85 < np.mean(ratios) < 1.15
+
+
+def test_without_spread_the_studentised_interval_is_the_mean():
+    assert studentised([np.full((3, 4), 0.5)]) == (0.5, 0.5)

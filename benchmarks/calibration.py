@@ -1,0 +1,205 @@
+"""Do the intervals cover, and do the verdicts err as rarely as they say?
+
+    python -m benchmarks.calibration
+
+simulates paired differences of known mean (`_calibration_scenarios`, fixed before any
+method was run) for 5 to 40 seeds and 10 to 60 cases, and counts for each interval
+method: coverage of the 95 % interval, false superiority or inferiority (true difference
+0), false equivalence and false noninferiority (true difference at the margin), and the
+power to see a difference of one margin. Writes `calibration.json`; the method of the
+primary interval is the one with the fewest breaches of the targets.
+"""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import _calibration_scenarios as scenarios
+from benchmarks._calibration_scenarios import CASES, MARGIN, SCENARIOS, SEEDS
+from slicebench.statistics import (
+    bootstrap_interval,
+    estimate_mean,
+    studentised_interval,
+)
+
+_SIMULATIONS = flags.DEFINE_integer(
+    "simulations", 2000, "Simulations of each population and size.", lower_bound=2
+)
+_RESAMPLES = flags.DEFINE_integer(
+    "resamples", 400, "Resamples of the bootstraps.", lower_bound=2
+)
+_OUT = flags.DEFINE_string(
+    "out", str(Path(__file__).with_suffix(".json")), "Where figures are written."
+)
+
+METHODS = ("two-way t", "crossed bootstrap", "studentised bootstrap")
+LEVELS = (0.95, 0.90)
+"""Levels of the interval and of the one that equivalence is read from."""
+
+LOWEST, HIGHEST = 0.93, 0.97
+"""Target of coverage from 10 seeds x 20 cases on."""
+
+
+def intervals(
+    matrix: np.ndarray, resamples: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Returns the ends of every method's intervals.
+
+    Args:
+      matrix: One seed x case matrix.
+      resamples: Resamples of the bootstraps.
+      generator: Source of all randomness.
+
+    Returns:
+      Array of method, level and end.
+    """
+    estimate = estimate_mean([matrix])
+    rows: list[list[tuple[float, float]]] = [[estimate.interval(v) for v in LEVELS]]
+    for method in (bootstrap_interval, studentised_interval):
+        seed = int(generator.integers(2**63))
+        rows.append(
+            [
+                method(
+                    [matrix],
+                    level=level,
+                    resamples=resamples,
+                    generator=np.random.default_rng(seed),
+                )
+                for level in LEVELS
+            ]
+        )
+    return np.array(rows)
+
+
+def count(found: np.ndarray) -> list[dict[str, float]]:
+    """Returns rates of each method from the intervals of simulations of mean 0.
+
+    An effect is a constant, and every method moves with it, so one set of intervals
+    tells of every effect.
+
+    Args:
+      found: Array of simulation, method, level and end.
+    """
+    low, high = found[:, :, 0, 0], found[:, :, 0, 1]
+    low90, high90 = found[:, :, 1, 0], found[:, :, 1, 1]
+    rates = {
+        "coverage": (low <= 0) & (high >= 0),
+        "false_superior": low > 0,
+        "false_inferior": high < 0,
+        "false_noninferior": low > 0,
+        "false_equivalent": (low90 + MARGIN > -MARGIN) & (high90 + MARGIN < MARGIN),
+        "power_superior": low + MARGIN > 0,
+        "power_equivalent": (low90 > -MARGIN) & (high90 < MARGIN),
+        "width": high - low,
+    }
+    return [
+        {name: float(values[:, method].mean()) for name, values in rates.items()}
+        for method in range(found.shape[1])
+    ]
+
+
+def run(simulations: int, resamples: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Returns one row a population, size and method."""
+    rows: list[dict[str, Any]] = []
+    for number, scenario in enumerate(SCENARIOS):
+        for seeds in SEEDS:
+            for cases in CASES:
+                rng = np.random.default_rng([seed, number, seeds, cases])
+                drawn = scenario.draw(rng, simulations, seeds, cases)
+                found = np.stack([intervals(one, resamples, rng) for one in drawn])
+                rows += [
+                    {
+                        "scenario": scenario.name,
+                        "regular": scenario.regular,
+                        "seeds": seeds,
+                        "cases": cases,
+                        "method": method,
+                        **rates,
+                    }
+                    for method, rates in zip(METHODS, count(found), strict=True)
+                ]
+        print(f"{scenario.name}: done", flush=True)
+    return rows
+
+
+def breaches(row: dict[str, Any], simulations: int) -> list[str]:
+    """Names the targets that a row misses by more than two simulation errors."""
+
+    def above(rate: float, nominal: float) -> bool:
+        return rate > nominal + 2 * math.sqrt(nominal * (1 - nominal) / simulations)
+
+    found = [
+        name
+        for name, nominal in (
+            ("false_superior", 0.025),
+            ("false_inferior", 0.025),
+            ("false_noninferior", 0.025),
+            ("false_equivalent", 0.05),
+        )
+        if above(row[name], nominal)
+    ]
+    large = (
+        row["seeds"] >= scenarios.TARGET_SEEDS
+        and row["cases"] >= scenarios.TARGET_CASES
+    )
+    if large:
+        error = 2 * math.sqrt(LOWEST * (1 - LOWEST) / simulations)
+        if not LOWEST - error <= row["coverage"] <= HIGHEST + error:
+            found.append("coverage")
+    return found
+
+
+def table(rows: list[dict[str, Any]], simulations: int) -> str:
+    """Returns breaches and ranges of each method, as Markdown."""
+    lines = [
+        "| method | populations | rows | with a breach | coverage (from 10 x 20) | "
+        "largest false superiority | largest false equivalence | mean width |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for method in METHODS:
+        for regular in (True, False):
+            ours = [r for r in rows if (r["method"], r["regular"]) == (method, regular)]
+            large = [
+                r["coverage"]
+                for r in ours
+                if r["seeds"] >= scenarios.TARGET_SEEDS
+                and r["cases"] >= scenarios.TARGET_CASES
+            ]
+            missed = sum(bool(breaches(row, simulations)) for row in ours)
+            false = max(max(r["false_superior"], r["false_inferior"]) for r in ours)
+            lines.append(
+                f"| {method} | {'regular' if regular else 'irregular'} | {len(ours)} | "
+                f"{missed} | {min(large):.3f} to {max(large):.3f} | {false:.3f} | "
+                f"{max(r['false_equivalent'] for r in ours):.3f} | "
+                f"{np.mean([r['width'] for r in ours]):.4f} |"
+            )
+    return "\n".join(lines)
+
+
+def main(_: list[str]) -> None:
+    """Simulates, prints the table and writes every row."""
+    start = time.perf_counter()
+    rows = run(_SIMULATIONS.value, _RESAMPLES.value)
+    content = {
+        "simulations": _SIMULATIONS.value,
+        "resamples": _RESAMPLES.value,
+        "margin": MARGIN,
+        "seconds": round(time.perf_counter() - start, 1),
+        "rows": [
+            {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
+            | {"breaches": breaches(row, _SIMULATIONS.value)}
+            for row in rows
+        ],
+    }
+    Path(_OUT.value).write_text(json.dumps(content, indent=0) + "\n")
+    print(table(rows, _SIMULATIONS.value))
+    print(f"{content['seconds']} s; every row in {_OUT.value}")
+
+
+if __name__ == "__main__":
+    app.run(main)
