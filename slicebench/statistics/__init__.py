@@ -31,6 +31,13 @@ from slicebench.statistics._overlap import (
     overlap_matrix,
 )
 from slicebench.statistics._power import power, seeds_needed
+from slicebench.statistics._ranking import (
+    Friedman,
+    friedman,
+    interquartile_mean,
+    probability_of_improvement,
+    rank_distribution,
+)
 from slicebench.statistics._summary import summarise, write_summary
 from slicebench.statistics._verdicts import VERDICTS, decide, holm
 
@@ -43,6 +50,7 @@ __all__ = [
     "VERDICTS",
     "Components",
     "Estimate",
+    "Friedman",
     "Margin",
     "best_allocation",
     "bootstrap_interval",
@@ -54,10 +62,14 @@ __all__ = [
     "evaluate",
     "expected_jaccard",
     "families",
+    "friedman",
     "holm",
+    "interquartile_mean",
     "mean_over_classes",
     "overlap_matrix",
     "power",
+    "probability_of_improvement",
+    "rank_distribution",
     "seeds_needed",
     "slices_saved",
     "studentised_interval",

@@ -1,0 +1,156 @@
+"""Ranking many strategies at once: Friedman's test, rank distributions, rliable.
+
+Scores are oriented (larger is better) and complete: every strategy on the same seeds
+and cases. Rank 1 is best; ties share the mean rank.
+"""
+
+# SciPy ships no types; all else is strict.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+
+_stats: Any = scipy.stats
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Friedman:
+    """Friedman's test with Nemenyi's post-hoc comparison (Demsar 2006).
+
+    Attributes:
+      ranks: Mean rank of each strategy, in the order given.
+      statistic: Chi-square statistic, corrected for ties.
+      p: Its p value; 1 where every block ranks all strategies alike as ties.
+      critical_difference: Mean ranks that differ by less are not told apart.
+      num_blocks: Blocks, that is cases.
+      cliques: Sets of strategies (indices, best first) not told apart, each as
+        large as it can be; sets of one are left out.
+    """
+
+    ranks: tuple[float, ...]
+    statistic: float
+    p: float
+    critical_difference: float
+    num_blocks: int
+    cliques: tuple[tuple[int, ...], ...]
+
+
+def friedman(
+    scores: Float[np.ndarray, "strategy block"], *, level: float = 0.05
+) -> Friedman:
+    """Tests whether strategies differ in rank over blocks.
+
+    Blocks are cases, their scores means over seeds, so the inference is to similar
+    cases given these trainings. The critical difference is `q sqrt(k (k + 1) / (6 N))`
+    with q the studentised range over infinite degrees of freedom divided by sqrt(2).
+
+    Args:
+      scores: Oriented scores, at least 2 strategies and 2 blocks.
+      level: Level of the post-hoc comparison.
+
+    Raises:
+      ValueError: Fewer than two strategies or blocks.
+    """
+    count, blocks = scores.shape
+    if count < 2 or blocks < 2:
+        raise ValueError(f"{count} strategies x {blocks} blocks: 2 x 2 are needed")
+    ranks = _stats.rankdata(-scores, axis=0)
+    means = ranks.mean(1)
+    spread = float(((ranks - (count + 1) / 2) ** 2).sum())
+    # With all ties no block ranks anything.
+    statistic = 0.0
+    if spread > 0:
+        between = blocks**2 * float(((means - (count + 1) / 2) ** 2).sum())
+        statistic = (count - 1) * between / spread
+    quantile = float(_stats.studentized_range.isf(level, count, np.inf)) / math.sqrt(2)
+    difference = quantile * math.sqrt(count * (count + 1) / (6 * blocks))
+    return Friedman(
+        ranks=tuple(means.tolist()),
+        statistic=statistic,
+        p=float(_stats.chi2.sf(statistic, count - 1)),
+        critical_difference=difference,
+        num_blocks=blocks,
+        cliques=_cliques(means, difference),
+    )
+
+
+def _cliques(
+    means: Float[np.ndarray, " strategy"], difference: float
+) -> tuple[tuple[int, ...], ...]:
+    """Returns the longest runs of mean ranks within one critical difference."""
+    order = np.argsort(means, kind="stable")
+    found: list[tuple[int, ...]] = []
+    last = 0
+    for start in range(len(order)):
+        near = means[order] < means[order[start]] + difference
+        stop = int(near.sum())
+        if stop - start > 1 and stop > last:
+            found.append(tuple(order[start:stop].tolist()))
+        last = max(last, stop)
+    return tuple(found)
+
+
+def rank_distribution(
+    scores: Float[np.ndarray, "strategy seed case"],
+    *,
+    resamples: int,
+    generator: np.random.Generator,
+) -> Float[np.ndarray, "strategy rank"]:
+    """Returns how often each strategy takes each rank when data are drawn anew.
+
+    Seeds and cases are resampled independently, for all strategies alike (crossed
+    bootstrap); strategies are ranked by their mean. Ranking uncertainty is shown in
+    this way by challengeR (Wiesenfarth et al., Scientific Reports 2021).
+
+    Args:
+      scores: Oriented scores.
+      resamples: Number of resamples.
+      generator: Source of all randomness.
+
+    Returns:
+      Share of resamples; a tie over several ranks counts in each in equal parts.
+    """
+    count, seeds, cases = scores.shape
+    by_seed = generator.multinomial(seeds, [1 / seeds] * seeds, resamples)
+    by_case = generator.multinomial(cases, [1 / cases] * cases, resamples)
+    means = np.stack([((by_seed @ one) * by_case).sum(1) for one in scores])
+    # Sums in another order differ in their last bits only; such scores are equal.
+    means = np.round(means / (seeds * cases), 12)
+    lowest = _stats.rankdata(-means, method="min", axis=0)
+    highest = _stats.rankdata(-means, method="max", axis=0)
+    rank = np.arange(1, count + 1)[None, :, None]
+    held = (lowest[:, None] <= rank) & (rank <= highest[:, None])
+    return (held / (highest - lowest + 1)[:, None]).mean(2)
+
+
+def probability_of_improvement(
+    a: Float[np.ndarray, "seed_a case"], b: Float[np.ndarray, "seed_b case"]
+) -> float:
+    """Returns how likely a training of `a` beats one of `b` on a case.
+
+    Over all pairs of seeds, ties counting half, averaged over cases: the Mann-Whitney
+    statistic as in rliable (Agarwal et al., NeurIPS 2021), with cases as tasks.
+
+    >>> probability_of_improvement(np.array([[1.0], [2.0]]), np.array([[1.0], [0.0]]))
+    0.875
+    """
+    wins = (a[:, None] > b[None]).mean((0, 1))
+    ties = (a[:, None] == b[None]).mean((0, 1))
+    return float((wins + ties / 2).mean())
+
+
+def interquartile_mean(values: Float[np.ndarray, "seed case"]) -> float:
+    """Returns the mean of the middle half of all scores (rliable's IQM).
+
+    A quarter of the scores, rounded down, is cut off at either end.
+
+    >>> interquartile_mean(np.array([[0.0, 0.5, 0.7, 9.0]]))
+    0.6
+    """
+    return float(_stats.trim_mean(values.ravel(), 0.25))
