@@ -27,8 +27,8 @@ _TEXT = (
     "slices in either, 1 where they are the same. By chance: about what two "
     "independent uniform draws within the same volumes have, c / (2 − c) at coverage "
     "c. Coverage is the share of the chosen volumes' slices that is annotated: the "
-    "more of them, the less is left to choose. Findings about strategies are pooled "
-    f"over contrasts with coverage of at most {statistics.MOST_COVERAGE} only."
+    "more of them, the less is left to choose. Findings about strategies may be "
+    f"pooled over contrasts with coverage of at most {statistics.MOST_COVERAGE} only."
 )
 _LONG = 24
 """Rows beyond which the table of contrasts starts folded."""
@@ -156,9 +156,9 @@ def _figures(pairs: pd.DataFrame, folder: Path) -> list[_inline.FigureView]:
                 name=f"overlap-{_inline.slug(place['task'], place['dims'], index)}",
                 title=f"{title}: overlap of the chosen slices",
                 caption="Mean Jaccard index over seeds"
-                f"{' and budgets' if budgets > 1 else ''}, the same scale from 0 to 1 "
-                "in every panel; below it what chance gives and how much of the "
-                "chosen volumes is annotated. Each budget stands in "
+                f"{' and budgets' if budgets > 1 else ''}, light where choices are "
+                "alike, one scale for all panels; below each, what chance gives and "
+                "how much of the chosen volumes is annotated. Each budget stands in "
                 "tables/overlap_matrix.csv.",
                 alt=_alt(drawn, title),
             )

@@ -275,8 +275,18 @@ def _legend(figure: Figure, handles: list[Line2D], title: str) -> None:
     figure.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=min(len(handles), max(2, int(figure.get_size_inches()[0] / 1.4))),
+        ncols=_columns([str(handle.get_label()) for handle in handles], figure),
         handlelength=2.4,
         columnspacing=1.4,
         borderaxespad=0.2,
     )
+
+
+def _columns(labels: list[str], figure: Figure) -> int:
+    """Returns how many columns of a legend fit into its figure, at most seven."""
+    for count in range(min(len(labels), 7), 1, -1):
+        parts = np.array_split([len(label) for label in labels], count)
+        # Inches of a line's handle and gaps, and of a letter of a legend's size.
+        if sum(0.55 + 0.06 * part.max() for part in parts) <= figure.bbox_inches.width:
+            return count
+    return 1

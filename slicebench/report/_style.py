@@ -1,7 +1,7 @@
 """One look for every figure: colours, markers, names and how files are written.
 
 Colours are those of Okabe and Ito ("Color universal design", 2008), with their
-yellow left out and two dark tones of Tol (2021) added, so that they stay apart
+yellow left out and tones of Tol (2021) added, so that they stay apart
 for the common kinds of colour blindness; markers and dashes say the same again.
 """
 
@@ -99,6 +99,10 @@ _SPARE = (
     Look("#117733", "p"),
     Look("#8c6d1f", "h"),
     Look("#4d4d4d", "*"),
+    Look("#cc6677", "d"),
+    Look("#44aa99", "H"),
+    Look("#999933", "8"),
+    Look("#aa4499", "X"),
 )
 
 

@@ -48,6 +48,17 @@ def test_density_has_a_panel_a_budget_and_a_line_an_arm():
     assert labels == ["1\n8\u00d71", "2\n4\u00d72", "4\n2\u00d74"]
 
 
+def test_a_dozen_arms_stay_inside_panel_and_figure():
+    arms = tuple(f"a strategy of long name {number:02d}" for number in range(12))
+    figure = report.density_figure(_grid(budgets=(8,), arms=arms), metric="dice")
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    drawn = np.concatenate([line.get_xdata() for line in axes.get_lines()])
+    assert low < drawn.min() < drawn.max() < high
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_density_draws_estimates_and_intervals_on_a_log2_axis():
     cells = _grid(budgets=(8,), arms=("random",))
     axes = report.density_figure(cells, metric="dice").axes[0]
@@ -78,6 +89,8 @@ def test_strategies_keep_their_colours_whatever_else_is_drawn():
     many = _style.looks(["a", "b", "random", "k_center", "fixed_interval", "c"])
     assert all(many[name] == look for name, look in few.items())
     assert len(set(many.values())) == 6
+    suite = ["random", "k_center", *(f"other{number}" for number in range(11))]
+    assert len(set(_style.looks(suite).values())) == 13
 
 
 def test_budget_has_a_panel_an_arm():
