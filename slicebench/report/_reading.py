@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from slicebench import statistics
 from slicebench.errors import InputError
 from slicebench.report import _examples
 from slicebench.results import Store, read_json
@@ -65,7 +66,7 @@ def read_run(workdir: Path) -> Run:
     return Run(
         workdir=workdir,
         experiment=experiment,
-        trials=store.read_trials(),
+        trials=statistics.unite_ceilings(store.read_trials()),
         results=store.read_results(),
         compute=read_json(compute) if compute.is_file() else {},
         examples={

@@ -5,7 +5,7 @@ p values adjusted in families, and verdicts. NumPy, SciPy and pandas only: a
 report can be rebuilt anywhere.
 """
 
-from slicebench.statistics._cells import best_allocation, cell_table
+from slicebench.statistics._cells import best_allocation, cell_table, unite_ceilings
 from slicebench.statistics._effects import LOWER_IS_BETTER, mean_over_classes
 from slicebench.statistics._evaluate import evaluate, families
 from slicebench.statistics._intervals import (
@@ -74,6 +74,7 @@ __all__ = [
     "slices_saved",
     "studentised_interval",
     "summarise",
+    "unite_ceilings",
     "variance_components",
     "write_summary",
 ]

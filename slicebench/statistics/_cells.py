@@ -17,6 +17,27 @@ from slicebench.errors import InputError
 from slicebench.statistics import _effects, _intervals
 from slicebench.statistics._evaluate import LEVEL, unseen_class
 
+CEILING = "all"
+"""Strategy name of the networks trained on every slice of the pool."""
+
+
+def unite_ceilings(trials: pd.DataFrame) -> pd.DataFrame:
+    """Returns trials whose networks on all labels are one cell over folds.
+
+    Pools of folds differ by a few cases, and so does what it costs to label them
+    whole; the largest number stands for all.
+
+    Args:
+      trials: Trials table.
+    """
+    mask = trials["strategy"] == CEILING
+    place = ["task", "target", "dims", "steps", "network", "training"]
+    united = trials.copy()
+    for column in ("budget", "num_volumes"):
+        largest = trials[mask].groupby(place)[column].transform("max")
+        united.loc[mask, column] = largest
+    return united
+
 
 def cell_table(
     results: pd.DataFrame, trials: pd.DataFrame, *, by_class: bool = False

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from slicebench.errors import InputError
-from slicebench.statistics import best_allocation, cell_table, estimate_mean
+from slicebench.statistics import (
+    best_allocation,
+    cell_table,
+    estimate_mean,
+    unite_ceilings,
+)
 from tests.statistics.tables import K_CENTER, RANDOM, tables
 
 SHAPE = (6, 10)
@@ -158,3 +163,21 @@ def test_cells_that_are_not_allocations(cells, where, why):
     frames = tables(*[(cell, noise(1)) for cell in cells])
     with pytest.raises(InputError, match=why):
         best_allocation(*frames, where=where)
+
+
+def test_the_ceiling_is_one_cell_over_folds_whose_pools_differ():
+    rng = np.random.default_rng(0)
+    whole = {"strategy": "all", "slices_per_volume": None}
+    results, trials = tables(
+        ({**whole, "budget": 495, "num_volumes": 70}, rng.random((1, 4))),
+        ({**whole, "budget": 502, "num_volumes": 71, "fold": 1}, rng.random((1, 4))),
+        ({"budget": 8}, rng.random((2, 4))),
+    )
+    united = unite_ceilings(trials)
+    cells = cell_table(results, united)
+    assert cells["budget"].tolist() == [8, 502]
+    assert cells["num_volumes"].tolist() == [8, 71]
+    assert cells["num_trials"].tolist() == [2, 2]
+    assert trials["budget"].tolist() == [495, 502, 8, 8]
+    sparse = trials[trials["strategy"] != "all"]
+    assert unite_ceilings(sparse).equals(sparse)
