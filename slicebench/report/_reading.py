@@ -67,7 +67,7 @@ def read_run(workdir: Path) -> Run:
         workdir=workdir,
         experiment=experiment,
         trials=statistics.unite_ceilings(store.read_trials()),
-        results=store.read_results(),
+        results=statistics.split_false_positives(store.read_results()),
         compute=read_json(compute) if compute.is_file() else {},
         examples={
             file.stem: _examples.read_examples(file)

@@ -137,7 +137,9 @@ _METRICS = {
     "dice": ("Dice", ""),
     "nsd": ("NSD", ""),
     "hd95": ("HD95", "mm"),
-    "fp_ml": ("False-positive volume", "ml"),
+    "fp_ml": ("False-positive volume, class absent", "ml"),
+    "fp_rate": ("False-positive cases, class absent", "share"),
+    "fp_ml_slices": ("False-positive volume on empty slices", "ml"),
 }
 
 

@@ -30,7 +30,6 @@ from slicebench.selection._registry import (
 from slicebench.selection._selection import (
     Selection,
     coverage,
-    mean_jaccard,
     select,
 )
 from slicebench.selection._strata_file import load_strata_file
@@ -72,7 +71,6 @@ __all__ = [
     "load_strata_file",
     "lookup",
     "make_features",
-    "mean_jaccard",
     "proxy_scores",
     "select",
     "strategy_names",

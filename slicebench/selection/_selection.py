@@ -249,26 +249,6 @@ def _check_picks(
         raise InputError(f"strategy {strategy} returned {'; '.join(faults)}")
 
 
-def mean_jaccard(a: Selection, b: Selection) -> float:
-    """Returns how alike two selections are, from 0 to 1.
-
-    The Jaccard index |A and B| / |A or B| of the slices of each volume, averaged
-    over the volumes in which either selection has a slice.
-
-    >>> one = Selection(volumes=(0, 2), slices=((1, 2), (5,)))
-    >>> two = Selection(volumes=(0, 3), slices=((2, 3), (5,)))
-    >>> round(mean_jaccard(one, two), 6)
-    0.111111
-    """
-    left = dict(zip(a.volumes, map(set, a.slices), strict=True))
-    right = dict(zip(b.volumes, map(set, b.slices), strict=True))
-    both = [
-        (left.get(volume, set()), right.get(volume, set()))
-        for volume in sorted(left.keys() | right.keys())
-    ]
-    return float(np.mean([len(x & y) / len(x | y) for x, y in both if x | y]))
-
-
 def coverage(selection: Selection, depths: Sequence[int]) -> float:
     """Returns the annotated share of a chosen volume, averaged over them.
 

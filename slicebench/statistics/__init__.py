@@ -5,7 +5,12 @@ p values adjusted in families, and verdicts. NumPy, SciPy and pandas only: a
 report can be rebuilt anywhere.
 """
 
-from slicebench.statistics._cells import best_allocation, cell_table, unite_ceilings
+from slicebench.statistics._cells import (
+    best_allocation,
+    cell_table,
+    split_false_positives,
+    unite_ceilings,
+)
 from slicebench.statistics._effects import LOWER_IS_BETTER, mean_over_classes
 from slicebench.statistics._evaluate import evaluate, families
 from slicebench.statistics._intervals import (
@@ -72,6 +77,7 @@ __all__ = [
     "rank_distribution",
     "seeds_needed",
     "slices_saved",
+    "split_false_positives",
     "studentised_interval",
     "summarise",
     "unite_ceilings",

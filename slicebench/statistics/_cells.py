@@ -39,6 +39,28 @@ def unite_ceilings(trials: pd.DataFrame) -> pd.DataFrame:
     return united
 
 
+def split_false_positives(results: pd.DataFrame) -> pd.DataFrame:
+    """Returns scores in which false positives of two kinds stand apart.
+
+    `fp_ml` is left where the truth of a case lacks the class, and `fp_rate` (1 where
+    anything was predicted, else 0) is added there; where the truth has the class, its
+    false positives on slices without it become `fp_ml_slices`.
+
+    Args:
+      results: Tidy scores.
+    """
+    key = pd.MultiIndex.from_arrays(
+        [results[name] for name in ("trial_id", "case", "class_name")]
+    )
+    present = key.isin(key[(results["metric"] == "dice").to_numpy(bool)])
+    false = (results["metric"] == "fp_ml").to_numpy(bool)
+    split = results.copy()
+    split.loc[false & present, "metric"] = "fp_ml_slices"
+    empty = _effects.take(results, false & ~present)
+    rates = empty.assign(metric="fp_rate", score=(empty["score"] > 0).astype(float))
+    return pd.concat([split, rates], ignore_index=True)
+
+
 def cell_table(
     results: pd.DataFrame, trials: pd.DataFrame, *, by_class: bool = False
 ) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from slicebench import spec
 
-LOWER_IS_BETTER = ("hd95", "fp_ml")
+LOWER_IS_BETTER = ("hd95", "fp_ml", "fp_ml_slices", "fp_rate")
 """Metrics whose sign is turned, so that a larger effect is always better."""
 
 FACTORS = (*spec.CELL_FIELDS[3:], "network", "training")

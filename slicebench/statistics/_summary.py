@@ -12,7 +12,7 @@ import pandas as pd
 
 from slicebench.errors import InputError
 from slicebench.results import Store, read_json, write_json_atomic
-from slicebench.statistics._cells import best_allocation
+from slicebench.statistics._cells import best_allocation, split_false_positives
 from slicebench.statistics._evaluate import Margins, Place, evaluate, families
 from slicebench.statistics._margins import FIXED_MARGINS, Margin, development_margin
 
@@ -42,7 +42,8 @@ def summarise(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(workdir)
     experiment = _read_experiment(folder / "experiment.json")
     store = Store(folder)
-    trials, results = store.read_trials(), store.read_results()
+    trials = store.read_trials()
+    results = split_false_positives(store.read_results())
     contrasts: list[dict[str, Any]] = experiment["contrasts"]
     margins = _margins(contrasts, trials)
     entries = evaluate(contrasts, results, trials, margins=margins)

@@ -20,7 +20,6 @@ from slicebench.selection import (
     coverage,
     find_strategy,
     lookup,
-    mean_jaccard,
     select,
     strategy_names,
     uses_features,
@@ -231,17 +230,6 @@ def test_names_are_found_among_strategies_then_oracles(monkeypatch):
 def test_lookup_in_an_empty_registry():
     with pytest.raises(InputError, match="none so far"):
         lookup(dict(list(ORACLES.items())[:0]), "typo", "flag")
-
-
-def test_mean_jaccard_by_hand():
-    a = Selection(volumes=(0, 1), slices=((0, 1, 2), (4,)))
-    b = Selection(volumes=(0, 1), slices=((1, 2, 3), (4,)))
-    assert mean_jaccard(a, b) == pytest.approx((2 / 4 + 1) / 2)
-    assert mean_jaccard(a, b) == mean_jaccard(b, a)
-    assert mean_jaccard(a, a) == 1.0
-    empty = Selection(volumes=(0, 1), slices=((0, 1, 2), ()))
-    assert mean_jaccard(a, empty) == 0.5
-    assert mean_jaccard(empty, empty) == 1.0, "volumes without slices do not count"
 
 
 def test_coverage_averages_over_chosen_volumes():

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from slicebench.errors import InputError
@@ -6,6 +7,7 @@ from slicebench.statistics import (
     best_allocation,
     cell_table,
     estimate_mean,
+    split_false_positives,
     unite_ceilings,
 )
 from tests.statistics.tables import K_CENTER, RANDOM, tables
@@ -181,3 +183,24 @@ def test_the_ceiling_is_one_cell_over_folds_whose_pools_differ():
     assert trials["budget"].tolist() == [495, 502, 8, 8]
     sparse = trials[trials["strategy"] != "all"]
     assert unite_ceilings(sparse).equals(sparse)
+
+
+def test_false_positives_of_absent_classes_stand_apart_from_those_on_empty_slices():
+    rows = [
+        ("t", "sick", "c", "dice", 0.8),
+        ("t", "sick", "c", "fp_ml", 0.3),
+        ("t", "well", "c", "fp_ml", 2.0),
+        ("t", "fine", "c", "fp_ml", 0.0),
+        ("t", "fine", "d", "dice", 0.7),
+    ]
+    columns = ["trial_id", "case", "class_name", "metric", "score"]
+    found = split_false_positives(pd.DataFrame(rows, columns=columns))
+    assert set(found.itertuples(index=False, name=None)) == {
+        ("t", "sick", "c", "dice", 0.8),
+        ("t", "sick", "c", "fp_ml_slices", 0.3),
+        ("t", "well", "c", "fp_ml", 2.0),
+        ("t", "well", "c", "fp_rate", 1.0),
+        ("t", "fine", "c", "fp_ml", 0.0),
+        ("t", "fine", "c", "fp_rate", 0.0),
+        ("t", "fine", "d", "dice", 0.7),
+    }
