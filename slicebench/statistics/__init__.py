@@ -38,10 +38,12 @@ from slicebench.statistics._overlap import (
 from slicebench.statistics._power import power, seeds_needed
 from slicebench.statistics._ranking import (
     Friedman,
+    Ranking,
     friedman,
     interquartile_mean,
     probability_of_improvement,
     rank_distribution,
+    rank_strategies,
 )
 from slicebench.statistics._summary import summarise, write_summary
 from slicebench.statistics._verdicts import VERDICTS, decide, holm
@@ -57,6 +59,7 @@ __all__ = [
     "Estimate",
     "Friedman",
     "Margin",
+    "Ranking",
     "best_allocation",
     "bootstrap_interval",
     "cell_table",
@@ -75,6 +78,7 @@ __all__ = [
     "power",
     "probability_of_improvement",
     "rank_distribution",
+    "rank_strategies",
     "seeds_needed",
     "slices_saved",
     "split_false_positives",

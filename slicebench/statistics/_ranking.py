@@ -10,13 +10,26 @@ and cases. Rank 1 is best; ties share the mean rank.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 from jaxtyping import Float
 
+from slicebench import spec
+from slicebench.statistics import _effects
+
 _stats: Any = scipy.stats
+
+
+FEWEST = 3
+"""Strategies from which on a ranking says more than a contrast."""
+
+RESAMPLES = 2000
+
+_ARM = ("strategy", "features")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +110,7 @@ def _cliques(
 
 
 def rank_distribution(
-    scores: Float[np.ndarray, "strategy seed case"],
+    folds: Sequence[Float[np.ndarray, "strategy _seed _case"]],
     *,
     resamples: int,
     generator: np.random.Generator,
@@ -105,23 +118,28 @@ def rank_distribution(
     """Returns how often each strategy takes each rank when data are drawn anew.
 
     Seeds and cases are resampled independently, for all strategies alike (crossed
-    bootstrap); strategies are ranked by their mean. Ranking uncertainty is shown in
-    this way by challengeR (Wiesenfarth et al., Scientific Reports 2021).
+    bootstrap, in each fold); strategies are ranked by their mean. Ranking uncertainty
+    is shown in this way by challengeR (Wiesenfarth et al., Scientific Reports 2021).
 
     Args:
-      scores: Oriented scores.
+      folds: Oriented scores, one array a fold.
       resamples: Number of resamples.
       generator: Source of all randomness.
 
     Returns:
       Share of resamples; a tie over several ranks counts in each in equal parts.
     """
-    count, seeds, cases = scores.shape
-    by_seed = generator.multinomial(seeds, [1 / seeds] * seeds, resamples)
-    by_case = generator.multinomial(cases, [1 / cases] * cases, resamples)
-    means = np.stack([((by_seed @ one) * by_case).sum(1) for one in scores])
+    count = len(folds[0])
+    total = sum(scores.shape[2] for scores in folds)
+    means = np.zeros((count, resamples))
+    for scores in folds:
+        _, seeds, cases = scores.shape
+        by_seed = generator.multinomial(seeds, [1 / seeds] * seeds, resamples)
+        by_case = generator.multinomial(cases, [1 / cases] * cases, resamples)
+        sums = np.stack([((by_seed @ one) * by_case).sum(1) for one in scores])
+        means += sums / seeds / total
     # Sums in another order differ in their last bits only; such scores are equal.
-    means = np.round(means / (seeds * cases), 12)
+    means = np.round(means, 12)
     lowest = _stats.rankdata(-means, method="min", axis=0)
     highest = _stats.rankdata(-means, method="max", axis=0)
     rank = np.arange(1, count + 1)[None, :, None]
@@ -154,3 +172,126 @@ def interquartile_mean(values: Float[np.ndarray, "seed case"]) -> float:
     0.6
     """
     return float(_stats.trim_mean(values.ravel(), 0.25))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Strategies that differ in nothing else, ranked.
+
+    Attributes:
+      place: Task, target, dims, metric and the factors that all share.
+      arms: One mapping a strategy, best mean rank first: strategy, features, mean
+        (over cases, then seeds), mean_rank (over cases), p_best (share of resamples
+        in which it is first), improvement (probability over `random`, None
+        without it) and iqm.
+      test: Friedman's test over cases.
+      num_seeds: Seeds that all strategies have, over all folds.
+    """
+
+    place: dict[str, Any]
+    arms: tuple[dict[str, Any], ...]
+    test: Friedman
+    num_seeds: int
+
+
+def rank_strategies(
+    results: pd.DataFrame,
+    trials: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    seed: int = 0,
+) -> list[Ranking]:
+    """Ranks strategies wherever at least three differ in nothing else.
+
+    Args:
+      results: Tidy scores.
+      trials: Trials table.
+      metric: Score to rank by.
+      seed: Seed of the bootstrap.
+    """
+    found: list[Ranking] = []
+    for (task, target, dims, name), scores in _effects.index_scores(
+        results, trials
+    ).items():
+        if name != metric:
+            continue
+        place = {"task": task, "target": target, "dims": dims, "metric": metric}
+        for shared, cells in _groups(scores).items():
+            factors: dict[str, Any] = dict(zip(_SHARED, shared, strict=True))
+            ranking = _ranking(scores, cells, {**place, **factors}, seed)
+            if ranking is not None:
+                found.append(ranking)
+    return found
+
+
+_SHARED = tuple(name for name in _effects.FACTORS if name not in _ARM)
+
+
+def _named(cell: _effects.Cell) -> dict[str, Any]:
+    names: tuple[str, ...] = _effects.FACTORS
+    return dict(zip(names, cell, strict=True))
+
+
+def _groups(scores: _effects.Scores) -> dict[tuple[Any, ...], list[_effects.Cell]]:
+    """Returns cells that differ in strategy and features only."""
+    groups: dict[tuple[Any, ...], list[_effects.Cell]] = {}
+    for cell in scores.rows:
+        named: dict[str, Any] = _named(cell)
+        if named["slices_per_volume"] is not None or named["scope"] == "pooled":
+            groups.setdefault(tuple(named[name] for name in _SHARED), []).append(cell)
+    return {key: cells for key, cells in groups.items() if len(cells) >= FEWEST}
+
+
+def _ranking(
+    scores: _effects.Scores,
+    cells: Sequence[_effects.Cell],
+    place: dict[str, Any],
+    seed: int,
+) -> Ranking | None:
+    """Ranks cells on the seeds and cases that all have; None without any."""
+    sign = _effects.orientation(place["metric"])
+    try:
+        by_cell = [
+            _effects.effect_matrices(
+                scores, {other: float(sign * (other == cell)) for other in cells}
+            )
+            for cell in cells
+        ]
+    except _effects.NotComparableError:
+        return None
+    folds = [np.stack(parts) for parts in zip(*by_cell, strict=True)]
+    blocks = np.concatenate([fold.mean(1) for fold in folds], axis=1)
+    if blocks.shape[1] < 2:
+        return None
+    test = friedman(blocks)
+    stream = np.random.default_rng(
+        spec.derive_seed(seed, "ranking", spec.canonical_json(place))
+    )
+    first = rank_distribution(folds, resamples=RESAMPLES, generator=stream)[:, 0]
+    names = [_named(cell) for cell in cells]
+    reference = [n["strategy"] for n in names]
+    index = reference.index("random") if "random" in reference else None
+    weights = np.array([fold.shape[2] for fold in folds]) / blocks.shape[1]
+    arms = [
+        {
+            **{factor: names[arm][factor] for factor in _ARM},
+            "mean": float(sign * blocks[arm].mean()),
+            "mean_rank": test.ranks[arm],
+            "p_best": float(first[arm]),
+            "improvement": None
+            if index is None or arm == index
+            else float(
+                weights @ [probability_of_improvement(f[arm], f[index]) for f in folds]
+            ),
+            "iqm": float(
+                sign * (weights @ [interquartile_mean(fold[arm]) for fold in folds])
+            ),
+        }
+        for arm in range(len(cells))
+    ]
+    return Ranking(
+        place=place,
+        arms=tuple(sorted(arms, key=lambda arm: (arm["mean_rank"], arm["strategy"]))),
+        test=test,
+        num_seeds=sum(fold.shape[1] for fold in folds),
+    )

@@ -9,8 +9,10 @@ from slicebench.statistics import (
     interquartile_mean,
     probability_of_improvement,
     rank_distribution,
+    rank_strategies,
 )
 from slicebench.statistics._ranking import _cliques
+from tests.statistics.tables import K_CENTER, RANDOM, tables
 
 RNG = np.random.default_rng(0)
 
@@ -61,7 +63,7 @@ def test_equal_strategies_are_not_told_apart():
 
 def distribution(scores, seed=0):
     rng = np.random.default_rng(seed)
-    return rank_distribution(scores, resamples=500, generator=rng)
+    return rank_distribution([scores], resamples=500, generator=rng)
 
 
 def test_rank_distributions_add_up_and_follow_the_evidence():
@@ -94,3 +96,51 @@ def test_probability_of_improvement_is_mann_whitneys():
 def test_the_interquartile_mean_ignores_the_outer_quarters():
     values = np.array([[-99.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 99.0]])
     assert interquartile_mean(values) == 3.5
+
+
+def test_folds_weigh_by_their_cases():
+    better = RNG.normal(size=(2, 4, 30)) + np.array([0, 3])[:, None, None]
+    worse = RNG.normal(size=(2, 4, 3)) - np.array([0, 3])[:, None, None]
+    rng = np.random.default_rng(0)
+    shares = rank_distribution([better, worse], resamples=200, generator=rng)
+    np.testing.assert_array_equal(shares, [[0, 1], [1, 0]])
+
+
+def test_strategies_that_differ_in_nothing_else_are_ranked():
+    noise = RNG.normal(size=(4, 6)) / 100
+    results, trials = tables(
+        (RANDOM, 0.7 + noise),
+        (K_CENTER, 0.6 + noise),
+        ({"strategy": "central"}, 0.8 + noise),
+        ({"strategy": "central", "budget": 16}, 0.9 + noise),
+        ({"strategy": "all", "slices_per_volume": None, "budget": 99}, 0.9 + noise),
+    )
+    (found,) = rank_strategies(results, trials)
+    assert found.place["budget"] == 8
+    assert [arm["strategy"] for arm in found.arms] == ["central", "random", "k_center"]
+    assert [arm["mean_rank"] for arm in found.arms] == [1, 2, 3]
+    assert [arm["p_best"] for arm in found.arms] == [1, 0, 0]
+    assert [arm["improvement"] for arm in found.arms] == [1, None, 0]
+    assert found.arms[0]["mean"] == pytest.approx(0.8 + noise.mean())
+    assert found.num_seeds == 4
+    assert found.test.num_blocks == 6
+
+
+def test_distances_rank_the_smallest_first():
+    noise = RNG.normal(size=(3, 5)) / 100
+    results, trials = tables(
+        (RANDOM, 5 + noise),
+        (K_CENTER, 7 + noise),
+        ({"strategy": "central"}, 6 + noise),
+        metric="hd95",
+    )
+    (found,) = rank_strategies(results, trials, metric="hd95")
+    assert [arm["strategy"] for arm in found.arms] == ["random", "central", "k_center"]
+    assert found.arms[0]["mean"] == pytest.approx(5 + noise.mean())
+    assert rank_strategies(results, trials) == []
+
+
+def test_two_strategies_or_no_common_seed_are_not_ranked():
+    noise = RNG.normal(size=(3, 5))
+    results, trials = tables((RANDOM, noise), (K_CENTER, noise))
+    assert rank_strategies(results, trials) == []
