@@ -107,7 +107,7 @@ class Autoencoder(nnx.Module):
         return images
 
 
-def _unfold(images: Images) -> Images:
+def _unfold(images: Images) -> Float[Array, "slice _height _width _channel"]:
     """Lays groups of four channels out as blocks of 2 x 2 pixels."""
     count, height, width, channels = images.shape
     blocks = images.reshape(count, height, width, 2, 2, channels // 4)

@@ -27,8 +27,28 @@ from slicebench.training.sampling import change_intensity, coordinates, read_ima
 
 Volumes = Sequence[Float[np.ndarray, "_depth height width channel"]]
 
+BLOCK = 256
+"""Pools are filled up to a multiple of this: pools of about one size, such as
+those of a dataset's folds, then share compiled programs."""
 
-def make_bank(images: Volumes, side: int) -> Bank:
+
+class SmallSlices(NamedTuple):
+    """The pool's slices, area-averaged, on the device.
+
+    Attributes:
+      images: Slices, volume after volume; zeros fill the last block.
+      first: Where the volume of each slice starts.
+      depth: How many slices that volume has.
+      count: Slices that exist.
+    """
+
+    images: Float[Array, "slice height width channel"]
+    first: Int[Array, " slice"]
+    depth: Int[Array, " slice"]
+    count: Int[Array, ""]
+
+
+def make_small(images: Volumes, side: int) -> SmallSlices:
     """Makes small slices of the pool's images, volume after volume.
 
     Slices are averaged over equal areas to at most `side` rows and columns, a
@@ -38,9 +58,6 @@ def make_bank(images: Volumes, side: int) -> Bank:
     Args:
       images: Normalised images of the pool.
       side: Most rows and columns.
-
-    Returns:
-      Slices and where their volumes lie, without labels.
 
     Raises:
       InputError: If there is no slice, the images differ in height, width or
@@ -68,11 +85,12 @@ def make_bank(images: Volumes, side: int) -> Bank:
     spread = small.std((0, 1, 2))
     small /= np.where(spread > 0, spread, 1)
     starts = np.cumsum(depths, dtype=np.int32) - depths
-    return Bank(
-        images=jnp.asarray(small, jnp.float32),
-        labels=jnp.zeros((len(small), 0, 0), jnp.uint8),
-        first=jnp.asarray(np.repeat(starts, depths)),
-        depth=jnp.asarray(np.repeat(depths, depths)),
+    spare = -len(small) % BLOCK
+    return SmallSlices(
+        images=jnp.asarray(np.pad(small, ((0, spare), *[(0, 0)] * 3)), jnp.float32),
+        first=jnp.asarray(np.pad(np.repeat(starts, depths), (0, spare))),
+        depth=jnp.asarray(np.pad(np.repeat(depths, depths), (0, spare))),
+        count=jnp.int32(len(small)),
     )
 
 
@@ -92,9 +110,9 @@ class Pairs(NamedTuple):
     rival: Bool[Array, "view view"]
 
 
-def draw_slices(bank: Bank, key: Array, batch: int) -> Images:
+def draw_slices(pool: SmallSlices, key: Array, batch: int) -> Images:
     """Draws slices, each equally likely, with replacement."""
-    return bank.images[jax.random.randint(key, (batch,), 0, len(bank.images))]
+    return pool.images[jax.random.randint(key, (batch,), 0, pool.count)]
 
 
 def reconstruction_loss(network: Autoencoder, images: Images) -> Float[Array, ""]:
@@ -102,35 +120,38 @@ def reconstruction_loss(network: Autoencoder, images: Images) -> Float[Array, ""
     return jnp.square(network(images) - images).mean()
 
 
-def draw_pairs(bank: Bank, key: Array, batch: int, how: spec.Augmentation) -> Pairs:
+def draw_pairs(
+    pool: SmallSlices, key: Array, batch: int, how: spec.Augmentation
+) -> Pairs:
     """Draws slices and for each a positive, and changes both at random.
 
     Args:
-      bank: The pool's slices, with `first` and `depth`.
+      pool: What is drawn from.
       key: Random key of this step.
       batch: Slices, drawn with replacement; there are twice as many views.
       how: Strength of the changes.
     """
     which, side, geometry, intensity, noise = jax.random.split(key, 5)
-    anchors = jax.random.randint(which, (batch,), 0, len(bank.images))
-    positives = draw_neighbours(bank, anchors, side)
+    anchors = jax.random.randint(which, (batch,), 0, pool.count)
+    positives = draw_neighbours(pool, anchors, side)
     slices = jnp.concatenate([anchors, positives])
-    plane = bank.images.shape[1:3]
+    plane = pool.images.shape[1:3]
     rows, columns = coordinates(geometry, len(slices), plane, how)
-    views = read_images(bank, slices[:, None, None], rows, columns)
+    unlabelled = Bank(pool.images, jnp.zeros((0, 0, 0), jnp.uint8))
+    views = read_images(unlabelled, slices[:, None, None], rows, columns)
     views = change_intensity(views, intensity, noise, how)
-    return Pairs(views, may_be_negative(bank, slices))
+    return Pairs(views, may_be_negative(pool, slices))
 
 
 def draw_neighbours(
-    bank: Bank, slices: Int[Array, " slice"], key: Array
+    pool: SmallSlices, slices: Int[Array, " slice"], key: Array
 ) -> Int[Array, " slice"]:
     """Draws one of the slices next to each in its volume.
 
     Two neighbours are equally likely; a volume's first and last slice have one;
     the only slice of a volume stands for its own neighbour.
     """
-    first, depth = _volumes(bank, slices)
+    first, depth = pool.first[slices], pool.depth[slices]
     before, after = slices > first, slices < first + depth - 1
     coin = jax.random.bernoulli(key, shape=slices.shape)
     step = jnp.where(before & after, jnp.where(coin, 1, -1), 0)
@@ -139,24 +160,16 @@ def draw_neighbours(
 
 
 def may_be_negative(
-    bank: Bank, slices: Int[Array, " view"]
+    pool: SmallSlices, slices: Int[Array, " view"]
 ) -> Bool[Array, "view view"]:
     """Tells which views are negatives of each other.
 
     All are but the same slice and its neighbours, which would be positives if
     they had been drawn as such.
     """
-    first, _ = _volumes(bank, slices)
+    first = pool.first[slices]
     near = jnp.abs(slices[:, None] - slices) <= 1
     return ~(near & (first[:, None] == first))
-
-
-def _volumes(
-    bank: Bank, slices: Int[Array, " slice"]
-) -> tuple[Int[Array, " slice"], Int[Array, " slice"]]:
-    if bank.first is None or bank.depth is None:
-        raise ValueError("the bank does not say where volumes start")
-    return bank.first[slices], bank.depth[slices]
 
 
 def contrastive_loss(

@@ -22,8 +22,12 @@ from slicebench import spec
 from slicebench.errors import InputError, gather
 from slicebench.training import _feature_objectives as objectives
 from slicebench.training._feature_networks import SHRINK, Autoencoder, Projector
-from slicebench.training._feature_objectives import Volumes, make_bank
-from slicebench.training.arrays import Bank
+from slicebench.training._feature_objectives import (
+    BLOCK,
+    SmallSlices,
+    Volumes,
+    make_small,
+)
 from slicebench.training.host import keep_memory
 from slicebench.training.step import make_optimizer
 
@@ -34,16 +38,12 @@ DECIMALS = 6
 """Features are rounded: further digits hold rounding errors only, which would
 tell equal slices apart."""
 
-_CHUNK = 256
-"""Slices described in one call."""
-
 _QUICKLY: dict[str, str | bool | int | float] = {"xla_backend_optimization_level": 0}
 """Of programs that run once on a CPU: first weights take longer to optimise than
 to draw."""
 
 _LONGEST_GRADIENT = 1.0
 """Gradients are scaled down to this norm, so that odd pools do no harm."""
-
 
 _CHANGES = spec.Augmentation(
     shift=0.08, scale=0.15, rotation=12.0, gain=0.3, offset=0.3, noise=0.1
@@ -81,18 +81,15 @@ class FeatureSettings:
 
     def faults(self) -> list[str]:
         """Returns one clause for each value that cannot be used."""
-        counts = [
-            field.name
-            for field in dataclasses.fields(self)
-            if field.type is int and field.name != "side"
-        ]
-        faults = [
-            f"{name} is {getattr(self, name)}, 1 or more is needed"
-            for name in counts
-            if not getattr(self, name) >= 1
-        ]
-        if not self.side >= SHRINK:
-            faults.append(f"side is {self.side}, {SHRINK} or more is needed")
+        faults = []
+        for field in dataclasses.fields(self):
+            value, least = getattr(self, field.name), 1
+            if field.name == "side":
+                least = SHRINK
+            if field.type is int and not value >= least:
+                faults.append(
+                    f"{field.name} is {value}, a whole number from {least} is needed"
+                )
         if not 0 < self.learning_rate <= 1:
             faults.append(
                 f"learning_rate is {self.learning_rate}, above 0 up to 1 is allowed"
@@ -161,6 +158,8 @@ class Trained(NamedTuple):
 
 
 class _State(NamedTuple):
+    """A training in progress, as in `slicebench.training.step`."""
+
     weights: Any
     moments: optax.OptState
     step: Int[Array, ""]
@@ -172,8 +171,8 @@ class _Programs(NamedTuple):
 
     structure: nnx.GraphDef
     init: Callable[[Array], _State]
-    step: Callable[[_State, Bank, Array], _State]
-    describe: Callable[[Any, Array], Array]
+    step: Callable[[_State, SmallSlices, Array], _State]
+    describe: Callable[[Any, Array, Any], Array]
 
 
 def train_features(
@@ -201,8 +200,8 @@ def train_features(
         images cannot be used, or the training ran away.
     """
     settings = _find_settings(name, settings)
-    bank = make_bank(images, settings.side)
-    rows = describe(train(bank, seed=seed, settings=settings), bank, settings)
+    pool = make_small(images, settings.side)
+    rows = describe(train(pool, seed=seed, settings=settings), pool, settings)
     cuts = np.cumsum([len(image) for image in images])[:-1]
     return tuple(np.split(rows, cuts))
 
@@ -222,48 +221,47 @@ def _find_settings(name: str, settings: FeatureSettings | None) -> FeatureSettin
     return settings
 
 
-def train(bank: Bank, *, seed: int, settings: FeatureSettings) -> Trained:
+def train(pool: SmallSlices, *, seed: int, settings: FeatureSettings) -> Trained:
     """Trains a network on a pool.
 
     Args:
-      bank: The pool's small slices, from `make_bank`.
+      pool: From `make_small`.
       seed: Of first weights, batches and augmentation.
       settings: Of either kind.
     """
     keep_memory()
-    programs = _programs(settings, bank.images.shape[1:])
+    programs = _programs(settings, pool.images.shape[1:])
     words = spec.derive_seed(seed, "features") & 0xFFFFFFFF
     first, steps = jax.random.split(jax.random.key(words))
     state = programs.init(first)
     # Not a loop on the device: convolutions inside one are slow on a CPU.
     for _ in range(settings.steps):
-        state = programs.step(state, bank, steps)
+        state = programs.step(state, pool, steps)
     return Trained(programs.structure, state.weights, state.losses)
 
 
 def describe(
-    trained: Trained, bank: Bank, settings: FeatureSettings
+    trained: Trained, pool: SmallSlices, settings: FeatureSettings
 ) -> Float[np.ndarray, "slice feature"]:
-    """Returns the features of each slice of a bank, see `train_features`.
+    """Returns the features of each slice of a pool, see `train_features`.
 
     Raises:
       InputError: If a feature is not a finite number.
     """
-    encode = _programs(settings, bank.images.shape[1:]).describe
-    parts = []
-    for start in range(0, len(bank.images), _CHUNK):
-        part = bank.images[start : start + _CHUNK]
-        spare = _CHUNK - len(part)
-        full = jnp.pad(part, ((0, spare), (0, 0), (0, 0), (0, 0)))
-        parts.append(np.asarray(encode(trained.weights, full))[: len(part)])
-    rows = np.concatenate(parts).astype(np.float64)
+    encode = _programs(settings, pool.images.shape[1:]).describe
+    blocks = [
+        np.asarray(encode(trained.weights, pool.images, start))
+        for start in range(0, len(pool.images), BLOCK)
+    ]
+    rows = np.concatenate(blocks)[: int(pool.count)].astype(np.float64)
     if not np.isfinite(rows).all():
         raise InputError(
             f"training of features ran away at learning_rate "
             f"{settings.learning_rate}; a smaller one is needed"
         )
     if isinstance(settings, ContrastiveSettings):
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows /= np.where(length > 0, length, 1)
     else:
         rows -= rows.mean(axis=0)
     return np.round(rows, DECIMALS)
@@ -273,48 +271,43 @@ def describe(
 def _programs(settings: FeatureSettings, shape: tuple[int, int, int]) -> _Programs:
     build, draw, loss = _objective(settings, shape)
     structure = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(_LONGEST_GRADIENT),
-        make_optimizer(
-            spec.Training(steps=settings.steps, learning_rate=settings.learning_rate)
-        ),
-    )
+    optimizer = _make_optimizer(settings)
 
     def init(key: Array) -> _State:
         weights = nnx.state(build(nnx.Rngs(params=key)))
-        return _State(
-            weights=weights,
-            moments=optimizer.init(weights),
-            step=jnp.int32(0),
-            losses=jnp.zeros(settings.steps),
-        )
+        moments = optimizer.init(weights)
+        return _State(weights, moments, jnp.int32(0), jnp.zeros(settings.steps))
 
     def loss_of(weights: Any, batch: Any) -> Array:
         return loss(nnx.merge(structure, weights), batch)
 
-    def step(state: _State, bank: Bank, key: Array) -> _State:
+    def step(state: _State, pool: SmallSlices, key: Array) -> _State:
+        drawn = draw(pool, jax.random.fold_in(key, state.step))
         # The barrier keeps the batch from being drawn again by every reader.
-        batch = jax.lax.optimization_barrier(
-            draw(bank, jax.random.fold_in(key, state.step))
-        )
+        batch = jax.lax.optimization_barrier(drawn)
         value, slopes = jax.value_and_grad(loss_of)(state.weights, batch)
         updates, moments = optimizer.update(slopes, state.moments, state.weights)
-        return _State(
-            weights=optax.apply_updates(state.weights, updates),
-            moments=moments,
-            step=state.step + 1,
-            losses=state.losses.at[state.step].set(value),
-        )
+        weights = optax.apply_updates(state.weights, updates)
+        losses = state.losses.at[state.step].set(value)
+        return _State(weights, moments, state.step + 1, losses)
 
-    def encode(weights: Any, images: Array) -> Array:
-        return nnx.merge(structure, weights).encoder(images)
+    def encode(weights: Any, images: Array, start: Array) -> Array:
+        block = jax.lax.dynamic_slice_in_dim(images, start, BLOCK)
+        return nnx.merge(structure, weights).encoder(block)
 
-    on_cpu = jax.default_backend() == "cpu"
+    once = _QUICKLY if jax.default_backend() == "cpu" else None
     return _Programs(
         structure,
-        jax.jit(init, compiler_options=_QUICKLY if on_cpu else None),
+        jax.jit(init, compiler_options=once),
         jax.jit(step, donate_argnums=0),
         jax.jit(encode),
+    )
+
+
+def _make_optimizer(settings: FeatureSettings) -> optax.GradientTransformation:
+    training = spec.Training(steps=settings.steps, learning_rate=settings.learning_rate)
+    return optax.chain(
+        optax.clip_by_global_norm(_LONGEST_GRADIENT), make_optimizer(training)
     )
 
 
@@ -322,7 +315,7 @@ def _objective(
     settings: FeatureSettings, shape: tuple[int, int, int]
 ) -> tuple[
     Callable[[nnx.Rngs], Network],
-    Callable[[Bank, Array], Any],
+    Callable[[SmallSlices, Array], Any],
     Callable[[Any, Any], Array],
 ]:
     """Returns how a network is built, a batch is drawn, and the loss of both."""
@@ -330,8 +323,8 @@ def _objective(
     if isinstance(settings, ContrastiveSettings):
         return (
             lambda rngs: Projector(*sizes, settings.projection, rngs=rngs),
-            lambda bank, key: objectives.draw_pairs(
-                bank, key, settings.batch, settings.augmentation
+            lambda pool, key: objectives.draw_pairs(
+                pool, key, settings.batch, settings.augmentation
             ),
             lambda network, pairs: objectives.contrastive_loss(
                 network, pairs, settings.temperature
@@ -339,6 +332,6 @@ def _objective(
         )
     return (
         lambda rngs: Autoencoder(*sizes, rngs=rngs),
-        lambda bank, key: objectives.draw_slices(bank, key, settings.batch),
+        lambda pool, key: objectives.draw_slices(pool, key, settings.batch),
         objectives.reconstruction_loss,
     )
