@@ -41,7 +41,7 @@ class Friedman:
       statistic: Chi-square statistic, corrected for ties.
       p: Its p value; 1 where every block ranks all strategies alike as ties.
       critical_difference: Mean ranks that differ by less are not told apart.
-      num_blocks: Blocks, that is cases.
+      num_blocks: Blocks, that is seeds.
       cliques: Sets of strategies (indices, best first) not told apart, each as
         large as it can be; sets of one are left out.
     """
@@ -59,9 +59,11 @@ def friedman(
 ) -> Friedman:
     """Tests whether strategies differ in rank over blocks.
 
-    Blocks are cases, their scores means over seeds, so the inference is to similar
-    cases given these trainings. The critical difference is `q sqrt(k (k + 1) / (6 N))`
-    with q the studentised range over infinite degrees of freedom divided by sqrt(2).
+    The caller's blocks are seeds, their scores means over cases. With cases as blocks
+    and means over seeds, all cases share the luck of the seeds: two copies of random
+    slices then differ "significantly" (seen in an A/A run). The critical difference
+    is `q sqrt(k (k + 1) / (6 N))` with q the studentised range over infinite degrees
+    of freedom divided by sqrt(2).
 
     Args:
       scores: Oriented scores, at least 2 strategies and 2 blocks.
@@ -181,10 +183,11 @@ class Ranking:
     Attributes:
       place: Task, target, dims, metric and the factors that all share.
       arms: One mapping a strategy, best mean rank first: strategy, features, mean
-        (over cases, then seeds), mean_rank (over cases), p_best (share of resamples
+        (over cases, then seeds), mean_rank (over seeds), p_best (share of resamples
         in which it is first), improvement (probability over `random`, None
         without it) and iqm.
-      test: Friedman's test over cases.
+      test: Friedman's test over seeds.
+      num_cases: Cases, over all folds.
       num_seeds: Seeds that all strategies have, over all folds.
     """
 
@@ -192,6 +195,7 @@ class Ranking:
     arms: tuple[dict[str, Any], ...]
     test: Friedman
     num_seeds: int
+    num_cases: int
 
 
 def rank_strategies(
@@ -260,9 +264,10 @@ def _ranking(
     except _effects.NotComparableError:
         return None
     folds = [np.stack(parts) for parts in zip(*by_cell, strict=True)]
-    blocks = np.concatenate([fold.mean(1) for fold in folds], axis=1)
+    blocks = np.concatenate([fold.mean(2) for fold in folds], axis=1)
     if blocks.shape[1] < 2:
         return None
+    num_cases = sum(fold.shape[2] for fold in folds)
     test = friedman(blocks)
     stream = np.random.default_rng(
         spec.derive_seed(seed, "ranking", spec.canonical_json(place))
@@ -271,11 +276,11 @@ def _ranking(
     names = [_named(cell) for cell in cells]
     reference = [n["strategy"] for n in names]
     index = reference.index("random") if "random" in reference else None
-    weights = np.array([fold.shape[2] for fold in folds]) / blocks.shape[1]
+    weights = np.array([fold.shape[2] for fold in folds]) / num_cases
     arms = [
         {
             **{factor: names[arm][factor] for factor in _ARM},
-            "mean": float(sign * blocks[arm].mean()),
+            "mean": float(sign * (weights @ [fold[arm].mean() for fold in folds])),
             "mean_rank": test.ranks[arm],
             "p_best": float(first[arm]),
             "improvement": None
@@ -293,5 +298,6 @@ def _ranking(
         place=place,
         arms=tuple(sorted(arms, key=lambda arm: (arm["mean_rank"], arm["strategy"]))),
         test=test,
-        num_seeds=sum(fold.shape[1] for fold in folds),
+        num_seeds=blocks.shape[1],
+        num_cases=num_cases,
     )

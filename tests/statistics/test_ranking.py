@@ -122,8 +122,25 @@ def test_strategies_that_differ_in_nothing_else_are_ranked():
     assert [arm["p_best"] for arm in found.arms] == [1, 0, 0]
     assert [arm["improvement"] for arm in found.arms] == [1, None, 0]
     assert found.arms[0]["mean"] == pytest.approx(0.8 + noise.mean())
-    assert found.num_seeds == 4
-    assert found.test.num_blocks == 6
+    assert (found.num_seeds, found.num_cases) == (4, 6)
+    assert found.test.num_blocks == 4
+
+
+def test_copies_of_one_strategy_do_not_differ_by_the_luck_that_all_cases_share():
+    """Seeds shift all cases together: with cases as blocks these would differ."""
+    alarms = 0
+    for number in range(60):
+        rng = np.random.default_rng(number)
+        results, trials = tables(
+            *(
+                ({"strategy": name}, luck + rng.normal(size=(10, 30)) / 100)
+                for name in ("random", "again", "third")
+                for luck in [rng.normal(size=(10, 1))]
+            )
+        )
+        (found,) = rank_strategies(results, trials)
+        alarms += found.test.p < 0.05
+    assert alarms <= 8
 
 
 def test_distances_rank_the_smallest_first():
