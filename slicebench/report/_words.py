@@ -157,7 +157,8 @@ def notes(contrast: Row) -> list[str]:
     if name in ("equivalent", "noninferior") and margin:
         found.append(f"margin {_style.decimals(str(contrast['metric']), margin)}")
     saved = (contrast.get("slices_saved") or {}).get("estimate")
-    if saved is not None:
+    # What could be nothing is worth no number of slices; the table has it still.
+    if saved is not None and name != "inconclusive":
         found.append(_like(saved))
     if contrast.get("reason") and contrast["estimate"] is not None:
         found.append(str(contrast["reason"]))

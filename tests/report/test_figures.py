@@ -240,6 +240,11 @@ def _contrast(**values) -> dict:
             "seeds: 6)",
         ),
         (
+            {"verdict": "inconclusive", "slices_saved": {"estimate": 0.25}},
+            "liver, 2D, 48 slices: each halving of slices per volume gains 0.012 Dice "
+            "[0.008, 0.016]: inconclusive",
+        ),
+        (
             {"metric": "hd95", "estimate": 1.5, "low": 1.0, "high": 2.0},
             "liver, 2D, 48 slices: each halving of slices per volume lowers HD95 by "
             "1.50 mm [1.00, 2.00]: superior",
