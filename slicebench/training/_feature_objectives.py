@@ -39,13 +39,13 @@ class SmallSlices(NamedTuple):
       images: Slices, volume after volume; zeros fill the last block.
       first: Where the volume of each slice starts.
       depth: How many slices that volume has.
-      count: Slices that exist.
+      total: Slices that exist.
     """
 
     images: Float[Array, "slice height width channel"]
     first: Int[Array, " slice"]
     depth: Int[Array, " slice"]
-    count: Int[Array, ""]
+    total: Int[Array, ""]
 
 
 def make_small(images: Volumes, side: int) -> SmallSlices:
@@ -90,7 +90,7 @@ def make_small(images: Volumes, side: int) -> SmallSlices:
         images=jnp.asarray(np.pad(small, ((0, spare), *[(0, 0)] * 3)), jnp.float32),
         first=jnp.asarray(np.pad(np.repeat(starts, depths), (0, spare))),
         depth=jnp.asarray(np.pad(np.repeat(depths, depths), (0, spare))),
-        count=jnp.int32(len(small)),
+        total=jnp.int32(len(small)),
     )
 
 
@@ -112,7 +112,7 @@ class Pairs(NamedTuple):
 
 def draw_slices(pool: SmallSlices, key: Array, batch: int) -> Images:
     """Draws slices, each equally likely, with replacement."""
-    return pool.images[jax.random.randint(key, (batch,), 0, pool.count)]
+    return pool.images[jax.random.randint(key, (batch,), 0, pool.total)]
 
 
 def reconstruction_loss(network: Autoencoder, images: Images) -> Float[Array, ""]:
@@ -132,7 +132,7 @@ def draw_pairs(
       how: Strength of the changes.
     """
     which, side, geometry, intensity, noise = jax.random.split(key, 5)
-    anchors = jax.random.randint(which, (batch,), 0, pool.count)
+    anchors = jax.random.randint(which, (batch,), 0, pool.total)
     positives = draw_neighbours(pool, anchors, side)
     slices = jnp.concatenate([anchors, positives])
     plane = pool.images.shape[1:3]

@@ -253,7 +253,7 @@ def describe(
         np.asarray(encode(trained.weights, pool.images, start))
         for start in range(0, len(pool.images), BLOCK)
     ]
-    rows = np.concatenate(blocks)[: int(pool.count)].astype(np.float64)
+    rows = np.concatenate(blocks)[: int(pool.total)].astype(np.float64)
     if not np.isfinite(rows).all():
         raise InputError(
             f"training of features ran away at learning_rate "

@@ -161,7 +161,7 @@ def test_small_slices_are_block_averages_of_unit_spread():
     images = draw_images(height=16, width=19, channels=1)
     pool = make_small(images, 15)
     assert pool.images.shape == (256, 8, 8, 1)
-    assert pool.count == 9
+    assert pool.total == 9
     small = np.asarray(pool.images)[:9]
     assert small.mean() == pytest.approx(0, abs=1e-6)
     assert small.std() == pytest.approx(1, abs=1e-6)
@@ -185,7 +185,7 @@ def line_pool(depths):
         images=jnp.zeros((depths.sum(), 8, 8, 1)),
         first=jnp.asarray(np.repeat(starts, depths)),
         depth=jnp.asarray(np.repeat(depths, depths)),
-        count=jnp.int32(depths.sum()),
+        total=jnp.int32(depths.sum()),
     )
 
 
@@ -226,7 +226,7 @@ def test_views_are_changed_slices_of_the_pool():
     pairs, moved = (
         draw(pool, jax.random.key(1), 5, how) for how in (still, spec.Augmentation())
     )
-    slices = np.asarray(pool.images)[: int(pool.count)]
+    slices = np.asarray(pool.images)[: int(pool.total)]
     distance = np.abs(np.asarray(pairs.views)[:, None] - slices).max((2, 3, 4))
     np.testing.assert_allclose(distance.min(1), 0, atol=1e-4)
     anchors, positives = np.split(distance.argmin(1), 2)
@@ -293,7 +293,7 @@ def test_autoencoder_features_tell_the_slice():
     pool = make_small(moving_pattern(), settings.side)
     trained = train(pool, seed=0, settings=settings)
     assert trained.losses[-10:].mean() < 0.5 * trained.losses[:3].mean()
-    slices = pool.images[: int(pool.count)]
+    slices = pool.images[: int(pool.total)]
     rebuilt = jax.jit(nnx.merge(trained.structure, trained.weights))(slices)
     error = np.square(rebuilt - slices).mean()
     of_the_mean = np.square(slices - slices.mean(0)).mean()
