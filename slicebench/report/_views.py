@@ -22,6 +22,8 @@ def cell_view(cells: pd.DataFrame, metric: str) -> Table:
     """Returns the table of every cell in one metric."""
     name = _style.metric_label(metric)
     share = (Column("share_of_ceiling", "Of ceiling", "share"),)
+    filled = (Column("interpolated_share", "Interpolated", "share"),)
+    marked = (Column("extent_marks", "Extent marks", "count"),)
     return Table(
         name="cells",
         title=f"{name} of every cell",
@@ -34,6 +36,12 @@ def cell_view(cells: pd.DataFrame, metric: str) -> Table:
             Column("num_cases", "Cases", "count"),
             Column("share_diverged", "Diverged", "share"),
             *(share if not _style.metric_unit(metric) else ()),
+            *(
+                filled
+                if (_frames.floats(cells, "interpolated_share") > 0).any()
+                else ()
+            ),
+            *(marked if (_frames.floats(cells, "extent_marks") > 0).any() else ()),
         ),
         metric=metric,
         only=(("metric", metric),),

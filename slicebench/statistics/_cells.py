@@ -76,7 +76,8 @@ def cell_table(
       class_name (`all` for the mean), metric, mean (over cases within a class,
       then classes), low, high, method, sd_seeds (of the means of seeds),
       num_seeds, num_cases, num_trials, share_diverged, share_class_unseen (of
-      trials whose annotated slices lack a class), annotated_slices (mean).
+      trials whose annotated slices lack a class), and means over trials of
+      annotated_slices, extent_marks, coverage, epochs and interpolated_share.
       Without an interval low and high are NaN. Scores are not turned: lower
       HD95 is better here.
     """
@@ -102,6 +103,15 @@ def cell_table(
 
 
 _ALLOCATION = ("num_volumes", "slices_per_volume")
+_MEANS = (
+    "annotated_slices",
+    "extent_marks",
+    "coverage",
+    "epochs",
+    "interpolated_share",
+)
+"""Columns of trials that are averaged over the trials of a cell."""
+
 _COLUMNS = (
     "program",
     "class_name",
@@ -116,7 +126,7 @@ _COLUMNS = (
     "num_trials",
     "share_diverged",
     "share_class_unseen",
-    "annotated_slices",
+    *_MEANS,
 )
 
 
@@ -218,8 +228,18 @@ def _cell_row(
         "num_trials": len(trials),
         "share_diverged": float((trials["status"] == "diverged").mean()),
         "share_class_unseen": float(unseen_class(trials).mean()),
-        "annotated_slices": float(trials["annotated_slices"].mean()),
+        **{name: _mean(trials, name) for name in _MEANS},
     }
+
+
+def _mean(trials: pd.DataFrame, name: str) -> float:
+    """Returns the mean of a column; NaN where older results lack it."""
+    if name not in trials:
+        return math.nan
+    column: Any = trials[name]
+    values = column.to_numpy(dtype=float, na_value=math.nan)
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _interval(estimate: _intervals.Estimate) -> tuple[float, float]:

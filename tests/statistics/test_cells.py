@@ -204,3 +204,14 @@ def test_false_positives_of_absent_classes_stand_apart_from_those_on_empty_slice
         ("t", "fine", "c", "fp_rate", 0.0),
         ("t", "fine", "d", "dice", 0.7),
     }
+
+
+def test_what_trials_were_given_is_averaged_and_unknown_where_it_was_not_recorded():
+    results, trials = tables(({}, np.ones((2, 3))))
+    (row,) = cell_table(results, trials).to_dict("records")
+    assert row["annotated_slices"] == 8
+    assert np.isnan(row["interpolated_share"])
+    trials = trials.assign(interpolated_share=[0.25, 0.75], extent_marks=[4, None])
+    (row,) = cell_table(results, trials).to_dict("records")
+    assert row["interpolated_share"] == 0.5
+    assert row["extent_marks"] == 4
