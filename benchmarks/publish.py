@@ -48,7 +48,9 @@ def publish(source: Path, target: Path, *, images: bool) -> int:
         if (source / name).exists():
             shutil.copy(source / name, fresh / name)
     if images and (source / "examples").exists():
-        shutil.copytree(source / "examples", fresh / "examples")
+        # Parts are what pictures of an unfinished task would be made from.
+        skipped = shutil.ignore_patterns("parts")
+        shutil.copytree(source / "examples", fresh / "examples", ignore=skipped)
     for folder, schema in (("results", RESULTS), ("trials", TRIALS)):
         _merge(source / folder, fresh / folder / f"part-{digest(done)}.parquet", schema)
     if sorted(Store(fresh).done()) != done:
