@@ -21,20 +21,33 @@ from absl import app, flags
 
 from benchmarks import _calibration_scenarios as scenarios
 from benchmarks._calibration_scenarios import CASES, MARGIN, SCENARIOS, SEEDS
+from benchmarks._flags import parser
 from slicebench.statistics import (
     bootstrap_interval,
     estimate_mean,
     studentised_interval,
 )
 
+_FLAGS = flags.FlagValues()
 _SIMULATIONS = flags.DEFINE_integer(
-    "simulations", 2000, "Simulations of each population and size.", lower_bound=2
+    "simulations",
+    2000,
+    "Simulations of each population and size.",
+    lower_bound=2,
+    flag_values=_FLAGS,
 )
 _RESAMPLES = flags.DEFINE_integer(
-    "resamples", 400, "Resamples of the bootstraps.", lower_bound=2
+    "resamples",
+    400,
+    "Resamples of the bootstraps.",
+    lower_bound=2,
+    flag_values=_FLAGS,
 )
 _OUT = flags.DEFINE_string(
-    "out", str(Path(__file__).with_suffix(".json")), "Where figures are written."
+    "out",
+    str(Path(__file__).with_suffix(".json")),
+    "Where figures are written.",
+    flag_values=_FLAGS,
 )
 
 METHODS = ("two-way t", "crossed bootstrap", "studentised bootstrap")
@@ -202,4 +215,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parser(_FLAGS))

@@ -16,13 +16,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from absl import app, flags
 
+from benchmarks._flags import parser
 from slicebench.report import write_report
 from slicebench.results import RESULTS, TRIALS, Store
 from slicebench.spec import digest
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Finished work folder.", required=True)
-_TO = flags.DEFINE_string("to", None, "Folder to be made or replaced.", required=True)
-_IMAGES = flags.DEFINE_bool("images", False, "Copy pictures of patients, too.")
+_FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Finished work folder.", required=True, flag_values=_FLAGS
+)
+_TO = flags.DEFINE_string(
+    "to", None, "Folder to be made or replaced.", required=True, flag_values=_FLAGS
+)
+_IMAGES = flags.DEFINE_bool(
+    "images", False, "Copy pictures of patients, too.", flag_values=_FLAGS
+)
 
 _FILES = ("experiment.json", "compute.json")
 
@@ -83,4 +91,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parser(_FLAGS))
