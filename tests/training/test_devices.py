@@ -69,7 +69,7 @@ def train(name, folder):
     )
     assert steps_done(state) == STEPS
     trial_params(state.params, 1)
-    read_by = [event for event in compiled if "compile" in event]
+    read_by, plan = [event for event in compiled if "compile" in event], PLANS[name]
     leaves = jax.tree.leaves(state.params)
     np.savez(folder / f"{name}.npz", *map(np.asarray, leaves))
     told = {
@@ -79,7 +79,7 @@ def train(name, folder):
         "annotated": len(annotated),
         "asked": [trial.trial_id for trial in asked],
         "compiled_to_read": read_by,
-        "heard": bool(jnp.arange(7.0).sum() == 21) and bool(compiled),
+        "heard": bool(jnp.arange(10.0 + plan.devices).sum() > 0 and compiled),
     }
     if name == SCORED:
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
