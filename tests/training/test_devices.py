@@ -63,6 +63,8 @@ def train(name, folder):
     work = ProgramWork(program(), PLANS[name], TaskWork(small.task()))
     checkpoints = BatchCheckpoints(folder / f"{name} checkpoints")
     state, annotated = work.train(asked, checkpoints, 1e9, lambda _: None)
+    # What training has compiled already would be silent.
+    jax.clear_caches()
     compiled: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, _, **__: compiled.append(event)
