@@ -267,15 +267,27 @@ def _ceiling(axes: Axes, metric: str, ceiling: Level) -> None:
     )
 
 
+_LEGEND_ROWS = 4
+"""Rows of a legend for which every figure has room; more make it taller."""
+
+_LEGEND_ROW = 0.18
+"""Height of a row in inches."""
+
+
 def _legend(figure: Figure, handles: list[Line2D], title: str) -> None:
     if len(handles) < 2:
         return
     if title:
         handles = [Line2D([], [], linestyle="none", label=title), *handles]
+    columns = _columns([str(handle.get_label()) for handle in handles], figure)
+    more = -(-len(handles) // columns) - _LEGEND_ROWS
+    if more > 0:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + more * _LEGEND_ROW)
     figure.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=_columns([str(handle.get_label()) for handle in handles], figure),
+        ncols=columns,
         handlelength=2.4,
         columnspacing=1.4,
         borderaxespad=0.2,

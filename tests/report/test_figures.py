@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from slicebench import report
-from slicebench.report import _cells, _gallery, _inline, _style, _tables, _words
+from slicebench.report import (
+    _cells,
+    _curves,
+    _gallery,
+    _inline,
+    _style,
+    _tables,
+    _words,
+)
 
 
 def _grid(budgets=(8, 16), arms=("random", "k_center")) -> pd.DataFrame:
@@ -307,3 +315,25 @@ def test_many_exploratory_contrasts_stand_in_the_table_only(tmp_path):
     (view,) = _gallery.forest_figures(rows, tmp_path)
     assert str(view.svg).count("exploratory") == 0
     assert "0.012, superior" in str(view.svg)
+
+
+@pytest.mark.parametrize("count", [2, 12, 45])
+def test_any_number_of_strategies_leaves_room_for_the_lines(count):
+    rows = [
+        {
+            "arm": f"representative, contrastive {number}",
+            "strategy": f"mine{number}",
+            "style": 0,
+            "budget": 8,
+            "num_volumes": 2,
+            "slices_per_volume": 4,
+            "estimate": 0.5 + number / 100,
+            "low": 0.4,
+            "high": 0.7,
+        }
+        for number in range(count)
+    ]
+    figure = _curves.density_figure(pd.DataFrame(rows), metric="dice")
+    assert len(_style.png_bytes(figure)) > 1000
+    (axes,) = figure.axes
+    assert axes.get_window_extent().height > 100
