@@ -9,9 +9,7 @@ from slicebench import spec
 from slicebench.errors import InputError
 from slicebench.runner.experiments import resolve
 from slicebench.selection import VOLUME_STRATEGIES, lookup, uses_features
-
-CEILING = "all"
-"""Strategy name of the networks trained on every slice of the pool."""
+from slicebench.statistics import CEILING
 
 _RANDOM_AT_ONE = ("fixed_interval", "stratified")
 """Strategies whose one slice of a volume is drawn uniformly over its depth."""

@@ -6,6 +6,7 @@ report can be rebuilt anywhere.
 """
 
 from slicebench.statistics._cells import (
+    CEILING,
     best_allocation,
     cell_table,
     split_false_positives,
@@ -49,6 +50,7 @@ from slicebench.statistics._summary import summarise, write_summary
 from slicebench.statistics._verdicts import VERDICTS, decide, holm
 
 __all__ = [
+    "CEILING",
     "CHOICE_FACTORS",
     "FIXED_MARGINS",
     "IDENTICAL",
