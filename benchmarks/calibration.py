@@ -22,11 +22,7 @@ from absl import app, flags
 from benchmarks import _calibration_scenarios as scenarios
 from benchmarks._calibration_scenarios import CASES, MARGIN, SCENARIOS, SEEDS
 from benchmarks._flags import parser
-from slicebench.statistics import (
-    bootstrap_interval,
-    estimate_mean,
-    studentised_interval,
-)
+from slicebench.statistics import estimate_mean, resample
 
 _FLAGS = flags.FlagValues()
 _SIMULATIONS = flags.DEFINE_integer(
@@ -72,20 +68,12 @@ def intervals(
       Array of method, level and end.
     """
     estimate = estimate_mean([matrix])
-    rows: list[list[tuple[float, float]]] = [[estimate.interval(v) for v in LEVELS]]
-    for method in (bootstrap_interval, studentised_interval):
-        seed = int(generator.integers(2**63))
-        rows.append(
-            [
-                method(
-                    [matrix],
-                    level=level,
-                    resamples=resamples,
-                    generator=np.random.default_rng(seed),
-                )
-                for level in LEVELS
-            ]
-        )
+    drawn = resample([matrix], resamples, generator)
+    rows = (
+        [estimate.interval(level) for level in LEVELS],
+        [drawn.percentile(level) for level in LEVELS],
+        [drawn.studentised(estimate, level) for level in LEVELS],
+    )
     return np.array(rows)
 
 

@@ -19,6 +19,7 @@ from slicebench.statistics._intervals import (
     Estimate,
     bootstrap_interval,
     estimate_mean,
+    resample,
     studentised_interval,
     variance_components,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "probability_of_improvement",
     "rank_distribution",
     "rank_strategies",
+    "resample",
     "seeds_needed",
     "slices_saved",
     "split_false_positives",

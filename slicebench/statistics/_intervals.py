@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 _stats: Any = scipy.stats
 
@@ -194,6 +194,33 @@ def variance_components(matrix: Float[np.ndarray, "seed case"]) -> Components:
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """Means of resamples of seeds and cases, and their two-way variances.
+
+    Attributes:
+      means: Mean of each resample.
+      variances: Two-way variance of each resample's mean; 0 where not computed.
+    """
+
+    means: Float[np.ndarray, " resample"]
+    variances: Float[np.ndarray, " resample"]
+
+    def percentile(self, level: float) -> tuple[float, float]:
+        """Returns the percentile interval of a confidence level in (0, 1)."""
+        return _tails(self.means, level)
+
+    def studentised(self, estimate: Estimate, level: float) -> tuple[float, float]:
+        """Returns the bootstrap-t interval around an estimate of the same matrices."""
+        spread = self.variances > 0
+        if not spread.any():
+            return estimate.mean, estimate.mean
+        distances = self.means[spread] - estimate.mean
+        low, high = _tails(distances / np.sqrt(self.variances[spread]), level)
+        error = estimate.error
+        return estimate.mean - high * error, estimate.mean - low * error
+
+
 def bootstrap_interval(
     folds: Sequence[Float[np.ndarray, "_seed _case"]],
     *,
@@ -216,9 +243,7 @@ def bootstrap_interval(
     Returns:
       Lower and upper end.
     """
-    means = _resample(folds, resamples, generator)[0]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return resample(folds, resamples, generator, variances=False).percentile(level)
 
 
 def studentised_interval(
@@ -244,42 +269,66 @@ def studentised_interval(
     Returns:
       Lower and upper end.
     """
-    estimate = estimate_mean(folds)
-    means, variances = _resample(folds, resamples, generator)
-    spread = variances > 0
-    if not spread.any():
-        return estimate.mean, estimate.mean
-    ratios = (means[spread] - estimate.mean) / np.sqrt(variances[spread])
-    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
-    error = estimate.error
-    return estimate.mean - float(high) * error, estimate.mean - float(low) * error
+    drawn = resample(folds, resamples, generator)
+    return drawn.studentised(estimate_mean(folds), level)
 
 
-def _resample(
+def resample(
     folds: Sequence[Float[np.ndarray, "_seed _case"]],
     resamples: int,
     generator: np.random.Generator,
-) -> tuple[Float[np.ndarray, " resample"], Float[np.ndarray, " resample"]]:
-    """Returns means over folds and their two-way variances, resample by resample."""
+    *,
+    variances: bool = True,
+) -> Resampled:
+    """Draws the resamples that both bootstraps read their intervals from.
+
+    Args:
+      folds: One seed x case matrix a fold.
+      resamples: Number of resamples.
+      generator: Source of all randomness.
+      variances: Whether each resample's two-way variance is computed as well.
+    """
     total = sum(matrix.shape[1] for matrix in folds)
-    means, variances = np.zeros(resamples), np.zeros(resamples)
+    found = Resampled(means=np.zeros(resamples), variances=np.zeros(resamples))
     for matrix in folds:
         seeds, cases = matrix.shape
-        by_seed = generator.multinomial(seeds, [1 / seeds] * seeds, resamples)
-        by_case = generator.multinomial(cases, [1 / cases] * cases, resamples)
-        mean, squares = _weighted_squares(matrix, by_seed, by_case)
+        by_seed = _counts(seeds, resamples, generator)
+        by_case = _counts(cases, resamples, generator)
+        rows = by_case @ matrix.T / cases
+        mean = np.einsum("rs,rs->r", by_seed, rows) / seeds
         share = cases / total
-        means += share * mean
-        variances += share**2 * _scale(squares) / matrix.size
-    return means, variances
+        found.means[:] += share * mean
+        if variances and min(seeds, cases) > 1:
+            squares = _weighted_squares(matrix, by_seed, by_case)
+            found.variances[:] += share**2 * _scale(squares) / matrix.size
+    return found
+
+
+def _tails(values: Float[np.ndarray, " n"], level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _counts(
+    size: int, resamples: int, generator: np.random.Generator
+) -> Float[np.ndarray, "resample size"]:
+    """Returns how often each of `size` things is among as many draws of them.
+
+    The counts are multinomial; drawing them one by one is several times faster than
+    a binomial for each.
+    """
+    drawn = generator.integers(0, size, (resamples, size))
+    drawn += size * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * size)
+    return counts.reshape(resamples, size).astype(float)
 
 
 def _weighted_squares(
     matrix: Float[np.ndarray, "seed case"],
-    by_seed: Int[np.ndarray, "resample seed"],
-    by_case: Int[np.ndarray, "resample case"],
-) -> tuple[Float[np.ndarray, " resample"], Float[np.ndarray, "3 resample"]]:
-    """Returns mean and `mean_squares` of matrices whose rows and columns repeat.
+    by_seed: Float[np.ndarray, "resample seed"],
+    by_case: Float[np.ndarray, "resample case"],
+) -> Float[np.ndarray, "3 resample"]:
+    """Returns `mean_squares` of matrices whose rows and columns repeat.
 
     Args:
       matrix: Values.
@@ -288,12 +337,11 @@ def _weighted_squares(
     """
     seeds, cases = matrix.shape
     rows, columns = by_case @ matrix.T / cases, by_seed @ matrix / seeds
-    mean = (by_seed * rows).sum(1) / seeds
-    if min(seeds, cases) == 1:
-        return mean, np.zeros((3, len(mean)))
-    seed = cases * (by_seed * (rows - mean[:, None]) ** 2).sum(1)
-    case = seeds * (by_case * (columns - mean[:, None]) ** 2).sum(1)
-    whole = ((by_seed @ matrix**2) * by_case).sum(1) - matrix.size * mean**2
+    mean = np.einsum("rs,rs->r", by_seed, rows) / seeds
+    seed = cases * np.einsum("rs,rs->r", by_seed, (rows - mean[:, None]) ** 2)
+    case = seeds * np.einsum("rc,rc->r", by_case, (columns - mean[:, None]) ** 2)
+    whole = np.einsum("rc,rc->r", by_seed @ matrix**2, by_case)
+    whole -= matrix.size * mean**2
     freedom = np.array([seeds - 1, cases - 1, (seeds - 1) * (cases - 1)])
     left = np.maximum(whole - seed - case, 0.0)
-    return mean, np.stack([seed, case, left]) / freedom[:, None]
+    return np.stack([seed, case, left]) / freedom[:, None]

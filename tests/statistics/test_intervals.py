@@ -10,6 +10,7 @@ from statsmodels.stats.anova import anova_lm
 from slicebench.statistics import (
     bootstrap_interval,
     estimate_mean,
+    resample,
     studentised_interval,
     variance_components,
 )
@@ -174,13 +175,30 @@ def test_weighted_squares_are_those_of_the_repeated_matrix():
     matrix = crossed(rng, 5, 7, (1, 2, 0.5))
     by_seed = rng.multinomial(5, [0.2] * 5, 6)
     by_case = rng.multinomial(7, [1 / 7] * 7, 6)
-    means, squares = _weighted_squares(matrix, by_seed, by_case)
+    squares = _weighted_squares(matrix, by_seed.astype(float), by_case.astype(float))
     for index in range(6):
         rows = np.repeat(np.arange(5), by_seed[index])
         columns = np.repeat(np.arange(7), by_case[index])
         repeated = matrix[rows][:, columns]
-        np.testing.assert_allclose(means[index], repeated.mean())
         np.testing.assert_allclose(squares[:, index], mean_squares(repeated))
+
+
+def test_both_bootstraps_read_the_same_resamples():
+    matrix = crossed(np.random.default_rng(4), 6, 9, (1, 2, 0.5))
+    rng = np.random.default_rng
+    drawn = resample([matrix], 500, rng(5))
+    settings = {"level": 0.9, "resamples": 500}
+    assert drawn.percentile(0.9) == bootstrap_interval(
+        [matrix], **settings, generator=rng(5)
+    )
+    assert drawn.studentised(estimate_mean([matrix]), 0.9) == studentised_interval(
+        [matrix], **settings, generator=rng(5)
+    )
+    assert drawn.means.mean() == pytest.approx(matrix.mean(), abs=0.2)
+    without = resample([matrix], 500, rng(5), variances=False)
+    np.testing.assert_array_equal(without.means, drawn.means)
+    assert not without.variances.any()
+    assert drawn.variances.all()
 
 
 def studentised(folds, seed=0, level=0.95):
