@@ -80,6 +80,7 @@ _LATER = [
     ("coverage", pa.float64(), True),
     ("chosen_slices", pa.list_(pa.int32()), True),
     ("inputs_digest", pa.string(), True),
+    ("loss_curve", pa.list_(pa.float32()), True),
 ]
 """Trial columns that came after results were published: null in older parts."""
 
@@ -102,7 +103,8 @@ those that entered a loss, `extent_marks` counts first and last slices that an
 annotator marked beside the annotated ones; `coverage` is the annotated share of a
 chosen volume, averaged over them; `chosen_slices` are ascending indices over all
 slices of the pool, cases in split order (null where all are annotated);
-`inputs_digest` names files and trainings that the selection read.
+`inputs_digest` names files and trainings that the selection read; `loss_curve` is
+the running training loss at the end of each of up to 50 even parts of the steps.
 """
 
 STATUSES = ("ok", "diverged")
@@ -345,7 +347,7 @@ def _frame(tables: list[Any], schema: Any) -> pd.DataFrame:
 
 
 def _ordered(frame: pd.DataFrame, schema: Any) -> pd.DataFrame:
-    apart = ("trial_id", "score", "chosen_slices")
+    apart = ("trial_id", "score", "chosen_slices", "loss_curve")
     columns = [name for name in schema.names if name not in apart]
     return frame.sort_values([*columns, "trial_id"], ignore_index=True)
 

@@ -254,6 +254,7 @@ def test_a_loss_that_is_not_finite_becomes_null(tmp_path, batch):
 
 def test_no_column_of_a_part_is_untyped():
     typed = (pa.string(), pa.int64(), pa.float64(), pa.list_(pa.int32()))
+    typed = (*typed, pa.list_(pa.float32()))
     for schema in (RESULTS, TRIALS):
         assert all(field.type in typed for field in schema)
 
@@ -262,11 +263,13 @@ def test_chosen_slices_are_read_back_and_missing_ones_stay_missing(tmp_path, bat
     rows, scores = batch
     rows = [{**row, "chosen_slices": None, "coverage": None} for row in rows]
     rows[0] |= {"chosen_slices": [3, 5, 11], "coverage": 0.25}
+    rows[0] |= {"loss_curve": [1.5, 0.25]}
     Store(tmp_path).append("one", rows, scores)
     trials = Store(tmp_path).read_trials().set_index("trial_id")
     first = trials.loc[rows[0]["trial_id"]]
     assert first["chosen_slices"].tolist() == [3, 5, 11]
     assert first["coverage"] == 0.25
+    assert first["loss_curve"].tolist() == [1.5, 0.25]
     assert trials["chosen_slices"].isna().sum() == len(rows) - 1
 
 

@@ -184,7 +184,7 @@ class ProgramWork:
           A function that waits for the scores and returns the batch's rows.
         """
         healthy, losses = np.asarray(state.healthy), np.asarray(state.loss)
-        supervised = np.asarray(state.supervised)
+        supervised, curves = np.asarray(state.supervised), np.asarray(state.curve)
         params = state.params
         first = self.predictor.predict(params) if self._fresh else None
         self._fresh = False
@@ -216,6 +216,7 @@ class ProgramWork:
                         "status": "ok" if healthy[index] else "diverged",
                         "seconds": seconds / len(trials),
                         "final_loss": float(losses[index]),
+                        "loss_curve": curves[index].tolist(),
                     }
                 )
             return Finished(trials=rows, scores=scores, predictions=cut)

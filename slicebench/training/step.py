@@ -23,6 +23,8 @@ from slicebench.training.sampling import draw_batch, draw_slices
 Params = Any
 _LOSS_MEMORY = 0.95
 _MOMENTUM = 0.99
+CURVE_POINTS = 50
+"""Points of a learning curve, evenly over the steps."""
 
 
 class TrialState(NamedTuple):
@@ -33,6 +35,8 @@ class TrialState(NamedTuple):
       moments: Optimiser state.
       step: Steps done.
       loss: Running mean of the loss, the last 20 steps weighing most.
+      curve: That mean at the end of each of `CURVE_POINTS` even parts of the
+        training (each step, where there are fewer); 0 in parts to come.
       healthy: False from the first loss or update that is not finite.
       supervised: Annotated and interpolated slices that entered a loss so far,
         parts of slices counted whole.
@@ -42,6 +46,7 @@ class TrialState(NamedTuple):
     moments: optax.OptState
     step: Int[Array, ""]
     loss: Float[Array, ""]
+    curve: Float[Array, " point"]
     healthy: Bool[Array, ""]
     supervised: Int[Array, " kind"]
 
@@ -87,6 +92,7 @@ def make_init(
 ) -> Callable[[UInt32[Array, " words"]], TrialState]:
     """Returns the function from a weight seed to a trial's first state."""
     optimizer = make_optimizer(program.training)
+    points = min(CURVE_POINTS, program.training.steps)
 
     def init(words: UInt32[Array, " words"]) -> TrialState:
         params = nnx.state(_build(program, jax.random.wrap_key_data(words)))
@@ -95,6 +101,7 @@ def make_init(
             moments=optimizer.init(params),
             step=jnp.int32(0),
             loss=jnp.float32(0),
+            curve=jnp.zeros(points, jnp.float32),
             healthy=jnp.bool_(True),
             supervised=jnp.zeros(2, jnp.int32),
         )
@@ -128,11 +135,13 @@ def make_step(
         loss, slopes = jax.value_and_grad(loss_of)(state.params, batch)
         updates, moments = optimizer.update(slopes, state.moments, state.params)
         memory = jnp.where(state.step == 0, 0.0, _LOSS_MEMORY)
+        running = memory * state.loss + (1 - memory) * loss
         return TrialState(
             params=optax.apply_updates(state.params, updates),
             moments=moments,
             step=state.step + 1,
-            loss=memory * state.loss + (1 - memory) * loss,
+            loss=running,
+            curve=_marked(state.curve, state.step, program.training.steps, running),
             healthy=state.healthy
             & jnp.isfinite(loss)
             & jnp.isfinite(optax.tree.norm(updates)),
@@ -140,6 +149,17 @@ def make_step(
         )
 
     return step
+
+
+def _marked(
+    curve: Float[Array, " point"],
+    step: Int[Array, ""],
+    steps: int,
+    loss: Float[Array, ""],
+) -> Float[Array, " point"]:
+    """Writes the loss into the part of the curve that a step belongs to."""
+    parts = jnp.arange(len(curve))
+    return jnp.where(parts == step * len(curve) // steps, loss, curve)
 
 
 def _make_draw(program: spec.Program) -> Callable[..., Patches]:

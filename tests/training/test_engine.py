@@ -5,7 +5,7 @@ import pytest
 from slicebench import spec
 from slicebench.training import engine as engine_module
 from slicebench.training.engine import Plan, trial_params
-from slicebench.training.step import make_step
+from slicebench.training.step import _marked, make_step
 from tests.models.test_convolution import feature_groups
 from tests.training.tiny import (
     advance,
@@ -109,6 +109,24 @@ def test_running_loss_moves_by_a_twentieth_from_its_first_value(single, trials):
     _, second = after(1, loss=0)
     assert both == pytest.approx(0.95 * first + second, rel=1e-5)
     assert second > 0
+
+
+def test_the_curve_holds_the_running_loss_of_every_step_of_a_short_training(
+    single, trials
+):
+    state = first_state(single, SEEDS[:1])
+    losses = []
+    for _ in range(STEPS):
+        state = advance(single, state, trials[:1], 1)
+        losses.append(float(state.loss[0]))
+    np.testing.assert_array_equal(state.curve[0], np.float32(losses))
+
+
+def test_a_long_training_leaves_the_end_of_each_even_part_in_the_curve():
+    curve = np.zeros(4, np.float32)
+    for step in range(10):
+        curve = np.asarray(_marked(curve, step, 10, np.float32(step)))
+    np.testing.assert_array_equal(curve, [2, 4, 7, 9])
 
 
 def test_no_convolution_of_the_training_step_is_grouped(trials):
