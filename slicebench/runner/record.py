@@ -110,6 +110,8 @@ def _task(task: PreparedTask) -> dict[str, Any]:
         "classes": list(task.classes),
         "channels": list(task.channels),
         "grid": list(task.grid),
+        "spacing": list(task.spacing),
+        "median_slices": task.info.median_slices,
         "synthetic": task.synthetic,
         "expected": PHANTOMS[task.name].expected if task.synthetic else None,
         "attribution": task.attribution,
