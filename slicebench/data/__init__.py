@@ -2,7 +2,7 @@
 
 from slicebench.data._metadata import dataset_name
 from slicebench.data.loading import load_task
-from slicebench.data.prepared import PreparedCase, PreparedTask
+from slicebench.data.prepared import PreparedCase, PreparedScan, PreparedTask
 from slicebench.data.preprocess import Settings
 from slicebench.data.readers import Dataset, read_dataset
 from slicebench.data.splits import Split, make_split, num_folds_for, split_from_file
@@ -13,6 +13,7 @@ from slicebench.data.volumes import Volume
 __all__ = [
     "Dataset",
     "PreparedCase",
+    "PreparedScan",
     "PreparedTask",
     "Settings",
     "Split",

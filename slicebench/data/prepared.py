@@ -14,36 +14,45 @@ from slicebench import spec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PreparedCase:
-    """One case on the task's in-plane grid, with its native geometry.
+class PreparedScan:
+    """One case's image on an in-plane grid: all that a strategy may learn from.
 
     Attributes:
       name: Case name.
       group: Patient; cases of one patient stay on one side of a split.
       image: Normalised image on the grid (slices are never resampled in depth).
-      label: Class indices on the grid, 0 is background.
-      native_label: Class indices as stored, slices first.
       spacing: Distance between voxel centres of the native grid in mm,
         slices first.
-      to_native: Row and column interpolation matrices M such that
-        `rows @ grid_plane @ columns.T` is the native plane.
     """
 
     name: str
     group: str
     image: Float[np.ndarray, "depth height width channel"]
-    label: UInt8[np.ndarray, "depth height width"]
-    native_label: UInt8[np.ndarray, "depth native_height native_width"]
     spacing: tuple[float, float, float]
-    to_native: tuple[
-        Float[np.ndarray, "native_height height"],
-        Float[np.ndarray, "native_width width"],
-    ]
 
     @property
     def depth(self) -> int:
         """Number of slices."""
         return self.image.shape[0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedCase(PreparedScan):
+    """One labelled case on the task's in-plane grid, with its native geometry.
+
+    Attributes:
+      label: Class indices on the grid, 0 is background.
+      native_label: Class indices as stored, slices first.
+      to_native: Row and column interpolation matrices M such that
+        `rows @ grid_plane @ columns.T` is the native plane.
+    """
+
+    label: UInt8[np.ndarray, "depth height width"]
+    native_label: UInt8[np.ndarray, "depth native_height native_width"]
+    to_native: tuple[
+        Float[np.ndarray, "native_height height"],
+        Float[np.ndarray, "native_width width"],
+    ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from slicebench import errors, spec
 from slicebench.data import intensity, prepared, targets
 from slicebench.data.resample import Line
-from slicebench.data.volumes import Volume
+from slicebench.data.volumes import Scan, Volume
 
 _SLACK = 1e-6
 
@@ -73,7 +74,7 @@ class Fitted:
     windows: tuple[intensity.Window | None, ...]
     field_of_view: float = math.inf
 
-    def extent(self, case: Volume) -> tuple[float, float]:
+    def extent(self, case: Scan) -> tuple[float, float]:
         """Returns height and width in mm of what is kept of a case."""
         height, width = (
             min(size * step, self.field_of_view)
@@ -82,7 +83,7 @@ class Fitted:
         return height, width
 
 
-def fit(pool: Sequence[Volume], channels: Sequence[str], settings: Settings) -> Fitted:
+def fit(pool: Sequence[Scan], channels: Sequence[str], settings: Settings) -> Fitted:
     """Fits grid and intensity windows on images of the pool; labels are not read.
 
     The target spacing is the median in-plane spacing of the pool. The grid is
@@ -125,7 +126,7 @@ def fit(pool: Sequence[Volume], channels: Sequence[str], settings: Settings) -> 
     )
 
 
-def shrink_factor(case: Volume, fitted: Fitted) -> float:
+def shrink_factor(case: Scan, fitted: Fitted) -> float:
     """Returns by how much a case's grid spacing must grow for it to fit.
 
     Only cases outside the pool can exceed the grid; they are shrunk as a
@@ -141,15 +142,31 @@ def shrink_factor(case: Volume, fitted: Fitted) -> float:
     return largest if largest > 1 + _SLACK else 1.0
 
 
-def prepare_case(
-    case: Volume, fitted: Fitted, target: targets.Target
-) -> prepared.PreparedCase:
-    """Normalises one case and resamples its slices onto the grid.
+def prepare_image(
+    case: Scan, fitted: Fitted
+) -> Float[np.ndarray, "depth height width channel"]:
+    """Normalises one case's image and resamples its slices onto the grid.
 
-    Images are interpolated linearly (with a triangle filter when shrinking)
-    after normalisation, labels take the nearest voxel. Outside the image the
-    grid holds 0, the mean intensity, and background. Depth is never resampled.
+    Interpolated linearly (with a triangle filter when shrinking) after
+    normalisation. Outside the image the grid holds 0, the mean intensity. Depth
+    is never resampled.
     """
+    return _on_grid(case, fitted, *_lines(case, fitted))
+
+
+def _on_grid(
+    case: Scan, fitted: Fitted, rows: Line, columns: Line
+) -> Float[np.ndarray, "depth height width channel"]:
+    to_rows, to_columns = rows.to_grid(), columns.to_grid().T
+    image = [
+        to_rows @ intensity.normalise(channel, window) @ to_columns
+        for channel, window in zip(case.load_image(), fitted.windows, strict=True)
+    ]
+    return np.stack(image, axis=-1)
+
+
+def _lines(case: Scan, fitted: Fitted) -> tuple[Line, Line]:
+    """Returns how rows and columns of a case lie on the grid."""
     factor = shrink_factor(case, fitted)
     rows, columns = (
         Line(size, grid, target_step * factor / step)
@@ -157,11 +174,17 @@ def prepare_case(
             case.shape[1:], fitted.grid, fitted.spacing, case.spacing[1:], strict=True
         )
     )
-    to_rows, to_columns = rows.to_grid(), columns.to_grid().T
-    image = [
-        to_rows @ intensity.normalise(channel, window) @ to_columns
-        for channel, window in zip(case.load_image(), fitted.windows, strict=True)
-    ]
+    return rows, columns
+
+
+def prepare_case(
+    case: Volume, fitted: Fitted, target: targets.Target
+) -> prepared.PreparedCase:
+    """Prepares the image as `prepare_image` does, and the labels with it.
+
+    Labels take the nearest voxel; outside the image the grid holds background.
+    """
+    rows, columns = _lines(case, fitted)
     native_label = target.apply(case.load_label())
     row_index, column_index = rows.nearest(), columns.nearest()
     label = native_label[:, row_index[:, None], column_index[None, :]]
@@ -169,7 +192,7 @@ def prepare_case(
     return prepared.PreparedCase(
         name=case.name,
         group=case.group,
-        image=np.stack(image, axis=-1),
+        image=_on_grid(case, fitted, rows, columns),
         label=label,
         native_label=native_label,
         spacing=case.spacing,

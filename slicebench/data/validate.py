@@ -36,7 +36,7 @@ class Validation:
     voxels: dict[str, str]
 
 
-_Reference = tuple[str, tuple[int, ...], np.ndarray]
+Reference = tuple[str, tuple[int, ...], np.ndarray]
 """Name, shape and affine of a case's first image file."""
 
 
@@ -103,7 +103,7 @@ def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
         if reference is None:
             reference = name, array.shape[:3], affine
         else:
-            _check_geometry(name, array, affine, reference, found.faults)
+            check_geometry(name, array, affine, reference, found.faults)
     if not found.faults and channels != len(dataset.channels):
         found.faults.append(
             f"{dataset.relative(volume.image_paths[0])}: holds {channels} channels, "
@@ -120,7 +120,7 @@ def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
 def _check_own_label(
     dataset: readers.Dataset,
     path: pathlib.Path,
-    reference: _Reference | None,
+    reference: Reference | None,
     found: _Case,
 ) -> None:
     """Checks the one label file of a case."""
@@ -135,13 +135,13 @@ def _check_own_label(
     else:
         _check_label(name, stored.array, dataset, found.faults)
     if reference is not None:
-        _check_geometry(name, *stored, reference, found.faults)
+        check_geometry(name, *stored, reference, found.faults)
 
 
 def _check_overlays(
     dataset: readers.Dataset,
     volume: volumes.Volume,
-    reference: _Reference | None,
+    reference: Reference | None,
     found: _Case,
 ) -> None:
     """Checks label files that are moved onto the image's grid."""
@@ -170,14 +170,14 @@ def _read(
     except nifti.READ_ERRORS as error:
         found.faults.append(f"{name}: {' '.join(str(error).split())}")
         return None
-    fault = _form_fault(*stored)
+    fault = form_fault(*stored)
     if fault:
         found.faults.append(f"{name}: {fault}")
         return None
     return stored
 
 
-def _form_fault(array: np.ndarray, affine: np.ndarray) -> str | None:
+def form_fault(array: np.ndarray, affine: np.ndarray) -> str | None:
     """Returns what is wrong with axes, number type or affine, if anything."""
     if array.ndim not in (3, 4) or 0 in array.shape:
         return f"shape {array.shape}; expected 3 axes, or 4 with channels last"
@@ -229,11 +229,11 @@ def _check_label(
         )
 
 
-def _check_geometry(
+def check_geometry(
     name: str,
     array: np.ndarray,
     affine: np.ndarray,
-    reference: _Reference,
+    reference: Reference,
     faults: list[str],
 ) -> None:
     """Compares shape and place in the world with the first image file."""

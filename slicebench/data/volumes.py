@@ -1,4 +1,4 @@
-"""One labelled volume on disk, its geometry, and how its files are read.
+"""One volume on disk, its geometry, and how its files are read.
 
 Arrays are returned with the slice axis first. Height and width are the two
 other axes of the stored array in stored order, never flipped: where the slice
@@ -20,36 +20,26 @@ from slicebench.data import formats
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Volume:
-    """One case; voxels are read from disk at each call and not kept.
+class Scan:
+    """One case without labels; voxels are read from disk at each call and not kept.
 
     Attributes:
       name: Case name.
       group: Patient; the case name where no grouping is given.
       image_paths: One file (or DICOM folder) a channel, or one file that holds
         all channels on its fourth axis.
-      label_path: File of integer labels.
       slice_axis: Axis of the stored array that runs over slices.
-      overlay_paths: Further label files; where there are any, all label files
-        are moved onto the image's grid and painted over each other in turn.
     """
 
     name: str
     group: str
     image_paths: tuple[pathlib.Path, ...]
-    label_path: pathlib.Path
     slice_axis: int
-    overlay_paths: tuple[pathlib.Path, ...] = ()
 
     @functools.cached_property
     def _header(self) -> tuple[tuple[int, ...], np.ndarray]:
         shape, affine = formats.read_header(self.image_paths[0])
         return shape[:3], affine
-
-    @property
-    def paths(self) -> tuple[pathlib.Path, ...]:
-        """Every file or DICOM folder of the case, images first."""
-        return *self.image_paths, self.label_path, *self.overlay_paths
 
     @property
     def affine(self) -> Float64[np.ndarray, "4 4"]:
@@ -74,6 +64,25 @@ class Volume:
             channels.extend(split_channels(formats.read(path).array))
         moved = [np.moveaxis(channel, self.slice_axis, 0) for channel in channels]
         return np.stack(moved).astype(np.float32, order="C", copy=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Volume(Scan):
+    """One labelled case; further fields are those of `Scan`.
+
+    Attributes:
+      label_path: File of integer labels.
+      overlay_paths: Further label files; where there are any, all label files
+        are moved onto the image's grid and painted over each other in turn.
+    """
+
+    label_path: pathlib.Path
+    overlay_paths: tuple[pathlib.Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[pathlib.Path, ...]:
+        """Every file or DICOM folder of the case, images first."""
+        return *self.image_paths, self.label_path, *self.overlay_paths
 
     def load_label(self) -> UInt8[np.ndarray, "depth height width"]:
         """Reads the label values as stored (0 to 255)."""
@@ -147,7 +156,7 @@ def left_right_axis(affine: Float64[np.ndarray, "4 4"]) -> int | None:
     return _closest(affine, 0)
 
 
-def mirror_axis(cases: Iterable[Volume]) -> Literal[1, 2] | None:
+def mirror_axis(cases: Iterable[Scan]) -> Literal[1, 2] | None:
     """Returns the in-plane axis that runs left to right in every case.
 
     Returns:

@@ -31,6 +31,7 @@ from slicebench.selection._selection import (
     Selection,
     coverage,
     select,
+    select_slices,
 )
 from slicebench.selection._strata_file import load_strata_file
 from slicebench.selection._streams import draw_phase, joint_stream, volume_stream
@@ -73,6 +74,7 @@ __all__ = [
     "make_features",
     "proxy_scores",
     "select",
+    "select_slices",
     "strategy_names",
     "uses_features",
     "uses_labels",

@@ -7,7 +7,7 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Float
 
-from slicebench.data.prepared import PreparedCase
+from slicebench.data.prepared import PreparedScan
 from slicebench.errors import InputError
 from slicebench.selection._feature_file import load_feature_file
 from slicebench.selection._types import ExtractFeatures, Features
@@ -30,7 +30,7 @@ def handed_in(
 def make_features(
     name: str,
     entry: Features,
-    cases: Sequence[PreparedCase],
+    cases: Sequence[PreparedScan],
     *,
     file: Path | str | None = None,
     others: Collection[str] = (),

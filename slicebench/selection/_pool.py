@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from slicebench.data.prepared import PreparedCase
+from slicebench.data.prepared import PreparedScan
 from slicebench.errors import InputError
 
 
@@ -76,7 +76,7 @@ class PoolView:
     @classmethod
     def of(
         cls,
-        cases: Sequence[PreparedCase],
+        cases: Sequence[PreparedScan],
         features: Sequence[Float[np.ndarray, "_depth feature"]] | None = None,
         *,
         groups: Sequence[str] | None = None,

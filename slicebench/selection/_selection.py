@@ -99,9 +99,7 @@ def select(
     view = pool_view.take(volumes)
     quotas = _quotas(view, slices_per_volume, budget, scope)
     shown = [labels[volume] for volume in volumes] if labels is not None else []
-    seen = _seen(view, strategy, entry.uses_features)
-    picks = _pick(entry, seen, quotas, budget, seed, shown)
-    _check_picks(strategy, picks, view, quotas, budget)
+    picks = _pick(strategy, view, quotas, budget, seed, shown)
     return Selection(
         volumes=volumes,
         slices=tuple(tuple(rows.tolist()) for rows in picks),
@@ -109,18 +107,50 @@ def select(
     )
 
 
+def select_slices(
+    view: PoolView, *, strategy: str, quotas: Sequence[int], seed: int
+) -> Picks:
+    """Chooses as many slices of each volume as its quota says.
+
+    Unlike in `select`, quotas may differ, as where a budget is not a multiple of
+    the number of volumes.
+
+    Args:
+      view: The chosen volumes.
+      strategy: Name in `STRATEGIES`.
+      quotas: Slices to choose in each volume, from 1 to its depth.
+      seed: Selection seed.
+
+    Raises:
+      InputError: For an oracle, an unknown name, a quota that a volume cannot meet,
+        missing features, or a strategy that breaks its contract.
+    """
+    _check_labels(view, strategy, None)
+    for case, depth, quota in zip(view.cases, view.depths, quotas, strict=True):
+        if not 1 <= quota <= depth:
+            raise InputError(
+                f"{quota} slices of case {case} asked for; 1 to {depth} are allowed"
+            )
+    return _pick(strategy, view, np.array(quotas), sum(quotas), seed, ())
+
+
 def _pick(
-    entry: Strategy | Oracle,
+    strategy: str,
     view: PoolView,
     quotas: Int[np.ndarray, " volume"],
     budget: int,
     seed: int,
     labels: Labels,
 ) -> Picks:
-    """Calls a strategy without labels, an oracle with them."""
+    """Calls a strategy without labels, an oracle with them, and checks the picks."""
+    entry = find_strategy(strategy)
+    seen = _seen(view, strategy, entry.uses_features)
     if isinstance(entry, Oracle):
-        return entry.select(view, quotas, budget, seed, labels)
-    return entry.select(view, quotas, budget, seed)
+        picks = entry.select(seen, quotas, budget, seed, labels)
+    else:
+        picks = entry.select(seen, quotas, budget, seed)
+    _check_picks(strategy, picks, view, quotas, budget)
+    return picks
 
 
 def _extent_marks(entry: Strategy | Oracle, picks: Picks, labels: Labels) -> int:

@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from slicebench import spec
 from slicebench.errors import InputError
-from slicebench.statistics import _effects, _intervals
+from slicebench.statistics import _components, _effects, _intervals
 from slicebench.statistics._evaluate import LEVEL, unseen_class
 
 CEILING = "all"
@@ -165,8 +165,8 @@ def best_allocation(
     """
     try:
         scores, cells = _allocations(results, trials, where, metric)
-        matrices = {cell: _effects.effect_matrices(scores, {cell: 1}) for cell in cells}
-        rows = [_allocation_row(cell, matrices[cell]) for cell in cells]
+        folds = {cell: _effects.seed_rows(scores, {cell: 1}) for cell in cells}
+        rows = [_allocation_row(cell, folds[cell]) for cell in cells]
         others = max(1, len(cells) - 1)
         for row, cell in zip(rows, cells, strict=True):
             smallest = min(
@@ -204,11 +204,12 @@ def _cell_row(
     scores: _effects.Scores, cell: _effects.Cell, members: Int[np.ndarray, " n"]
 ) -> dict[str, Any] | None:
     try:
-        folds = _effects.effect_matrices(scores, {cell: 1.0})
+        rows = _effects.seed_rows(scores, {cell: 1.0})
     except _effects.NotComparableError:
         return None  # such as a class that no case of this metric has
-    estimate = _intervals.estimate_mean(folds)
+    estimate = _components.estimate_effect(rows)
     low, high = _interval(estimate)
+    folds = [_effects.by_selection(part) for part in rows]
     trials = scores.trials.iloc[members]
     factors = dict(zip(_effects.FACTORS, cell, strict=True))
     for name in ("network", "training"):
@@ -267,8 +268,10 @@ def _allocations(
     return scores, keys
 
 
-def _allocation_row(cell: _effects.Cell, folds: Sequence[np.ndarray]) -> dict[str, Any]:
-    estimate = _intervals.estimate_mean(folds)
+def _allocation_row(
+    cell: _effects.Cell, folds: Sequence[_effects.SeedRows]
+) -> dict[str, Any]:
+    estimate = _components.estimate_effect(folds)
     low, high = _interval(estimate)
     factors = dict(zip(_effects.FACTORS, cell, strict=True))
     return {
@@ -286,7 +289,7 @@ def _p_better(
 ) -> float:
     """Returns the p value of the null that `other` is not better than `cell`."""
     sign = float(_effects.orientation(metric))
-    folds = _effects.effect_matrices(scores, {other: sign, cell: -sign})
-    estimate = _intervals.estimate_mean(folds)
+    folds = _effects.seed_rows(scores, {other: sign, cell: -sign})
+    estimate = _components.estimate_effect(folds)
     # One seed or one case cannot exclude anything: the other factor is unknown.
     return estimate.p_above(0.0) if estimate.method == "two-way" else 1.0

@@ -194,13 +194,56 @@ def slope_weights(trials: pd.DataFrame, where: Mapping[str, Any]) -> dict[Cell, 
     return weights
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeedRows:
+    """A weighted sum of cells in one fold, one row a trained seed.
+
+    Attributes:
+      values: The sum by seed and case.
+      selection: Selection seed of each row, ascending.
+      training: Training seed of each row.
+    """
+
+    values: Float[np.ndarray, "row case"]
+    selection: tuple[int, ...]
+    training: tuple[int, ...]
+
+    @property
+    def crossed(self) -> bool:
+        """Whether a selection was trained more than once."""
+        return len(set(self.selection)) < len(self.selection)
+
+
 def effect_matrices(
     scores: Scores, weights: Mapping[Cell, float]
 ) -> list[Float[np.ndarray, "_seed _case"]]:
     """Returns the weighted sum of cells by seed and case, one matrix a fold.
 
     Only seeds that every cell has are kept. See `mean_over_classes` for how
-    classes become one number.
+    classes become one number. A row is a selection seed: where one selection was
+    trained from several seeds these are averaged, for they share its slices and
+    are no seeds of their own.
+
+    Args:
+      scores: Scores of one task, target, dims and metric.
+      weights: Weight of each cell.
+
+    Raises:
+      NotComparableError: The cells share no seed, or no case has a score.
+    """
+    return [by_selection(rows) for rows in seed_rows(scores, weights)]
+
+
+def by_selection(rows: SeedRows) -> Float[np.ndarray, "seed case"]:
+    """Averages the trainings of each selection seed."""
+    if not rows.crossed:
+        return rows.values
+    seeds = np.array(rows.selection)
+    return np.stack([rows.values[seeds == seed].mean(0) for seed in np.unique(seeds)])
+
+
+def seed_rows(scores: Scores, weights: Mapping[Cell, float]) -> list[SeedRows]:
+    """Returns the weighted sum of cells by trained seed and case, fold by fold.
 
     Args:
       scores: Scores of one task, target, dims and metric.
@@ -213,7 +256,7 @@ def effect_matrices(
     common = set.intersection(*(set(rows) for rows in positions.values()))
     if not common:
         raise NotComparableError("the cells share no seed")
-    matrices: list[Float[np.ndarray, "_seed _case"]] = []
+    found: list[SeedRows] = []
     for fold in sorted({seed[0] for seed in common}):
         seeds = sorted(seed for seed in common if seed[0] == fold)
         total = np.zeros((len(seeds), *scores.values.shape[1:]))
@@ -221,10 +264,16 @@ def effect_matrices(
             total += weights[cell] * scores.values[[rows[seed] for seed in seeds]]
         present = np.isfinite(total.sum(0))
         if present.any():
-            matrices.append(mean_over_classes(total, present))
-    if not matrices:
+            found.append(
+                SeedRows(
+                    values=mean_over_classes(total, present),
+                    selection=tuple(seed[1] for seed in seeds),
+                    training=tuple(seed[2] for seed in seeds),
+                )
+            )
+    if not found:
         raise NotComparableError("no case has this score")
-    return matrices
+    return found
 
 
 def _positions(

@@ -7,16 +7,22 @@
 import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from slicebench import spec
 from slicebench.errors import InputError
-from slicebench.statistics import _effects, _intervals, _verdicts
+from slicebench.statistics import (
+    _components,
+    _effects,
+    _intervals,
+    _supplement,
+    _verdicts,
+)
 from slicebench.statistics._margins import Margin, slices_saved
 
 LEVEL = 0.95
@@ -32,9 +38,9 @@ _NEEDED = (*_FIELDS, "primary", "kind", "where")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Finding:
-    """Matrices of one contrast, or why there are none."""
+    """Oriented effects of one contrast, fold by fold, or why there are none."""
 
-    folds: Sequence[Float[np.ndarray, "_seed _case"]] = ()
+    folds: Sequence[_effects.SeedRows] = ()
     num_cells: int = 0
     reason: str | None = None
 
@@ -49,6 +55,7 @@ def evaluate(
     resamples: int = 2000,
     drop_diverged: bool = False,
     drop_unseen: bool = False,
+    supplement: bool = True,
 ) -> list[dict[str, Any]]:
     """Evaluates planned contrasts, paired by seed and case.
 
@@ -69,10 +76,12 @@ def evaluate(
       drop_diverged: Leaves diverged trials out (sensitivity); otherwise they
         count with the scores of empty predictions.
       drop_unseen: Leaves out trials in which a class was never annotated.
+      supplement: Adds tests over seeds, components and plan (`_supplement`).
 
     Returns:
-      One JSON-ready entry a contrast, in the given order. `p_*` are adjusted
-      (None outside primary families), `p_*_raw` are not.
+      One JSON-ready entry a contrast, in the given order. The four p values of
+      the claims are adjusted (None outside primary families), those that end in
+      `_raw` are not; `variance` is that of the estimate.
 
     Raises:
       InputError: A contrast lacks a field.
@@ -86,15 +95,26 @@ def evaluate(
     rows = _effects.take(results, known.to_numpy(bool))
     index = _effects.index_scores(rows, kept)
     entries: list[dict[str, Any]] = []
+    sizes = Counter(c.get("family") for c in contrasts if c.get("primary"))
     for contrast in contrasts:
         missing = [name for name in _NEEDED if name not in contrast]
         if missing:
             raise InputError(f"contrast {contrast.get('name')!r}: missing {missing}")
         finding = _find(contrast, index)
-        stream = spec.derive_seed(seed, "bootstrap", spec.canonical_json(contrast))
-        generator = np.random.default_rng(stream)
-        margin = margins.get(_place(contrast))
-        entries.append(_entry(contrast, finding, margin, generator, resamples))
+        margin = margins.get(place_of(contrast))
+        entry = _entry(
+            contrast, finding, margin, _stream(contrast, seed, "bootstrap"), resamples
+        )
+        if supplement and finding.folds:
+            entry |= _supplement.supplement(
+                finding.folds,
+                _components.estimate_effect(finding.folds),
+                claim=contrast["claim"],
+                margin=margin.value if margin else None,
+                num_contrasts=sizes[contrast["family"]] if contrast["primary"] else 1,
+                generator=_stream(contrast, seed, "sign flip"),
+            )
+        entries.append(entry)
     _adjust(entries)
     return entries
 
@@ -142,28 +162,59 @@ def families(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return summaries
 
 
-def _place(contrast: Mapping[str, Any]) -> Place:
+def _stream(
+    contrast: Mapping[str, Any], seed: int, purpose: str
+) -> np.random.Generator:
+    text = spec.canonical_json(contrast)
+    return np.random.default_rng(spec.derive_seed(seed, purpose, text))
+
+
+def place_of(contrast: Mapping[str, Any]) -> Place:
     names = ("task", "target", "dims", "metric")
     return cast(Place, tuple(contrast[name] for name in names))
+
+
+def weights_of(
+    contrast: Mapping[str, Any], trials: pd.DataFrame
+) -> dict[_effects.Cell, float]:
+    """Returns the weight of each cell in the estimate of a contrast.
+
+    Raises:
+      NotComparableError: The trials cannot speak to it.
+    """
+    where = contrast["where"]
+    if contrast["kind"] == "slope":
+        return _effects.slope_weights(trials, where)
+    return _effects.difference_weights(trials, where, contrast["a"], contrast["b"])
+
+
+def oriented(
+    scores: _effects.Scores, weights: Mapping[_effects.Cell, float], metric: str
+) -> list[_effects.SeedRows]:
+    """Returns a weighted sum of cells by seed and case; more is better.
+
+    Raises:
+      NotComparableError: The cells share no seed, or no case has a score.
+    """
+    sign = _effects.orientation(metric)
+    return [
+        dataclasses.replace(rows, values=sign * rows.values)
+        for rows in _effects.seed_rows(scores, weights)
+    ]
 
 
 def _find(
     contrast: Mapping[str, Any], index: Mapping[Place, _effects.Scores]
 ) -> _Finding:
-    scores = index.get(_place(contrast))
+    scores = index.get(place_of(contrast))
     if scores is None:
         return _Finding(reason="no finished trials with this score")
-    where, a, b = contrast["where"], contrast["a"], contrast["b"]
     try:
-        if contrast["kind"] == "slope":
-            weights = _effects.slope_weights(scores.trials, where)
-        else:
-            weights = _effects.difference_weights(scores.trials, where, a, b)
-        folds = _effects.effect_matrices(scores, weights)
+        weights = weights_of(contrast, scores.trials)
+        folds = oriented(scores, weights, contrast["metric"])
     except _effects.NotComparableError as error:
         return _Finding(reason=str(error))
-    sign = _effects.orientation(contrast["metric"])
-    return _Finding(folds=[sign * m for m in folds], num_cells=len(weights))
+    return _Finding(folds=folds, num_cells=len(weights))
 
 
 def _entry(
@@ -180,14 +231,15 @@ def _entry(
     entry |= dict.fromkeys(_verdicts.P_VALUES)
     entry |= dict.fromkeys(f"{name}_raw" for name in _verdicts.P_VALUES)
     entry |= dict.fromkeys(
-        ("estimate", "low", "high", "low90", "high90", "df", "method", "slices_saved")
+        ("estimate", "low", "high", "low90", "high90", "variance", "df", "method")
     )
+    entry |= dict.fromkeys(("slices_saved", *_supplement.NAMES))
     entry |= {"bootstrap_low": None, "bootstrap_high": None, "negligible": False}
     entry |= {"num_seeds": 0, "num_cases": 0, "num_cells": finding.num_cells}
     entry |= {"few_seeds": True, "few_cases": True}
     if not finding.folds:
         return entry
-    estimate = _intervals.estimate_mean(finding.folds)
+    estimate = _components.estimate_effect(finding.folds)
     entry |= {
         "estimate": estimate.mean,
         "method": estimate.method,
@@ -201,12 +253,15 @@ def _entry(
     low, high = estimate.interval(LEVEL)
     low90, high90 = estimate.interval(NARROW_LEVEL)
     bootstrap = _intervals.bootstrap_interval(
-        finding.folds, level=LEVEL, resamples=resamples, generator=generator
+        [_effects.by_selection(rows) for rows in finding.folds],
+        level=LEVEL,
+        resamples=resamples,
+        generator=generator,
     )
     raw = _verdicts.p_values(estimate, value)
     entry |= {"low": low, "high": high, "low90": low90, "high90": high90}
     entry |= {"bootstrap_low": bootstrap[0], "bootstrap_high": bootstrap[1]}
-    entry |= {"df": estimate.df}
+    entry |= {"variance": estimate.variance, "df": estimate.df}
     entry |= {f"{name}_raw": p for name, p in raw.items()}
     if estimate.method != "two-way":
         entry["reason"] = f"interval over {estimate.method}: no verdict"

@@ -113,7 +113,7 @@ def contrast_overlaps(
     return [
         {name: contrast.get(name) for name in _NAMED} | _contrast(contrast, kept)
         for contrast in contrasts
-        if contrast["kind"] == "difference" and _sides_choose(contrast)
+        if contrast["kind"] == "difference" and sides_choose(contrast)
     ]
 
 
@@ -175,7 +175,8 @@ def _recorded(trials: pd.DataFrame) -> pd.DataFrame:
     return _effects.take(trials.assign(choice=column), known)
 
 
-def _sides_choose(contrast: Mapping[str, Any]) -> bool:
+def sides_choose(contrast: Mapping[str, Any]) -> bool:
+    """Returns whether the sides of a contrast choose their slices differently."""
     a, b = contrast["a"], contrast["b"]
     return any(a.get(name) != b.get(name) for name in CHOICE_FACTORS)
 
