@@ -5,6 +5,7 @@ anterior, z superior); LPS, as in DICOM and ITK, has the signs of x and y turned
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -45,13 +46,13 @@ class Place:
 
 
 def place(
-    affine: Float[np.ndarray, "4 4"], shape: tuple[int, int, int], axis: int, index: int
+    affine: Float[np.ndarray, "4 4"], shape: Sequence[int], axis: int, index: int
 ) -> Place:
     """Returns where slice `index` along stored axis `axis` lies.
 
     Args:
       affine: Map from indices of the stored array to world mm (RAS+).
-      shape: Shape of the stored array.
+      shape: Shape of the stored array, three axes.
       axis: Stored axis that runs over slices.
       index: Slice, from 0.
 
@@ -64,8 +65,8 @@ def place(
     centre[axis] = index
     world = affine[:3, :3] @ centre + affine[:3, 3]
     # The normal of the plane, not the step between slices: a gantry tilt shears them.
-    rest = [affine[:3, other] for other in range(3) if other != axis]
-    normal = np.cross(*rest)
+    first, second = (affine[:3, other] for other in range(3) if other != axis)
+    normal = np.cross(first, second)
     normal = normal / np.linalg.norm(normal)
     main = int(np.argmax(np.abs(normal)))
     up = float(np.sign(affine[:3, axis] @ normal) * np.sign(normal[main]))

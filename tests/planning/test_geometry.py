@@ -53,7 +53,7 @@ def test_the_centre_of_a_slice_is_where_nibabel_puts_it(order, signs, tilt):
 def test_plane_and_direction_are_those_of_the_axis_codes(order, signs):
     affine = affine_of(order, signs)
     codes = nib.aff2axcodes(affine)
-    for axis, code in enumerate(codes):
+    for axis, code in enumerate(map(str, codes)):
         found = place(affine, SHAPE, axis, 0)
         names = {"L": "sagittal", "P": "coronal", "I": "axial"}
         low = dict(zip("RAS", "LPI", strict=True)).get(code, code)
