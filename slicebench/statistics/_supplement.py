@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from slicebench import spec
 from slicebench.statistics import (
@@ -66,7 +67,8 @@ def supplement(
         "p_wilcoxon": p_wilcoxon,
         "wilcoxon_note": note,
     }
-    parts = _components.components([_components.one_training(r) for r in rows])
+    single = [_components.one_training(part) for part in rows]
+    parts = _components.components(single)
     if parts is None or math.isnan(estimate.variance):
         return found
     found["components"] = dataclasses.asdict(parts)
@@ -75,9 +77,39 @@ def supplement(
     )
     if margin is None:
         return found
-    plan: Any = {"margin": margin, "components": parts, "num_folds": len(folds)}
-    plan["num_contrasts"] = num_contrasts
+    plan: Any = {"margin": margin, "num_folds": len(folds)}
+    plan |= {"num_contrasts": num_contrasts}
+    plan["components"] = _scaled(parts, single, claim, num_contrasts)
     seeds, cases = estimate.num_seeds, estimate.num_cases
     found["seeds_needed"] = _power.seeds_needed(claim, num_cases=cases, **plan)
     found["cases_needed"] = _power.cases_needed(claim, num_seeds=seeds, **plan)
     return found
+
+
+def _scaled(
+    parts: _intervals.Components,
+    folds: Sequence[Float[np.ndarray, "_seed _case"]],
+    claim: spec.Claim,
+    num_contrasts: int,
+) -> _intervals.Components:
+    """Returns components with which a plan says of this run what the run shows.
+
+    Over folds of few seeds the interval is wider than components averaged over
+    folds foretell; a plan that kept to these would promise with the present seeds
+    what they have just failed to resolve.
+    """
+    now = _intervals.estimate_mean(folds)
+    error, df = _power.expected_error(
+        parts,
+        num_seeds=now.num_seeds,
+        num_cases=now.num_cases,
+        num_folds=len(folds),
+    )
+    shape: Any = {"claim": claim, "num_contrasts": num_contrasts}
+    expected = _power.resolvable(error=error, df=df, **shape)
+    if expected == 0:
+        return parts
+    ratio = _power.resolvable(error=now.error, df=now.df, **shape) / expected
+    return _intervals.Components(
+        **{name: ratio * sd for name, sd in dataclasses.asdict(parts).items()}
+    )
