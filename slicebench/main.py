@@ -54,6 +54,13 @@ flags.DEFINE_float(
 flags.DEFINE_bool("smoke", False, "The same path, tiny.")
 flags.DEFINE_bool("dry_run", False, "Print what would be done, and stop.")
 flags.DEFINE_bool("status", False, "Print how far the work folder is, and stop.")
+flags.DEFINE_bool(
+    "stop_when_decided",
+    False,
+    "Train up to 8, 16 and 32 seeds in turn (fewer with --num_seeds), look at the "
+    "contrasts after each, and stop where all primary ones are decided or no more "
+    "seeds could decide them.",
+)
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
 flags.DEFINE_enum(
     "plan",
@@ -95,6 +102,7 @@ def read_options() -> runner.Options:
         keep_weights=FLAGS.keep_weights,
         plan=FLAGS.plan or ("fixed" if FLAGS.smoke else "timed"),
         checkpoint_seconds=FLAGS.checkpoint_seconds,
+        stop_when_decided=FLAGS.stop_when_decided,
         command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
     )
 

@@ -295,9 +295,8 @@ class Contrast:
       family: Contrasts of a family are adjusted together (Holm).
       claim: What a positive outcome would be.
       primary: False for exploration: interval, no verdict.
-      kind: `difference` of the mean scores of cells `a` and `b`, or `slope`
-        (mean score gained by each halving of slices per volume at fixed
-        budget; positive favours many volumes with few slices each).
+      kind: `difference` of the mean scores of `a` and `b`, or `slope` (score gained
+        by each halving of slices per volume; positive favours many volumes).
       metric: Score that is compared.
       where: Factor values that both sides share; `steps_factor` is 1 unless named.
       a: Factor values of the side that a positive estimate favours.
@@ -366,10 +365,10 @@ class Experiment:
       interpolations: Mask interpolations.
       pseudo_weights: Loss weights of interpolated slices.
       steps_factors: Multiples of the schedule's steps that are trained.
-      keep: Says of a combination of factors, with its `steps_factor`, whether it
-        is trained; None keeps all.
+      keep: Whether factors, `steps_factor` among them, are trained; None: all.
       dims: `2d` or `3d` values.
       num_seeds: Seeds of every cell.
+      training_seeds: Trainings of each of them, as its selection; None: one seed both.
       network: Architecture.
       training: Schedule.
       ceiling_seeds: Seeds of the network trained on all slices of the pool.
@@ -392,6 +391,7 @@ class Experiment:
     keep: Callable[[Mapping[str, Any]], bool] | None = None
     dims: tuple[Dims, ...] = ("2d",)
     num_seeds: int = 20
+    training_seeds: int | None = None
     network: Network | Callable[[TaskInfo], Network] = Network()
     training: Training | Callable[[TaskInfo], Training] = Training()
     ceiling_seeds: int = 2

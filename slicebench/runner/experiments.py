@@ -163,6 +163,11 @@ def _check(experiment: spec.Experiment) -> None:
         _check_contrast(contrast)
     if experiment.num_seeds < 1:
         raise InputError(f"--num_seeds={experiment.num_seeds}: 1 or more is allowed")
+    if experiment.training_seeds is not None and experiment.training_seeds < 1:
+        raise InputError(
+            f"experiment {experiment.name}: training_seeds "
+            f"{experiment.training_seeds}: 1 or more, or None, are allowed"
+        )
     if experiment.ceiling_seeds < 0:
         raise InputError(
             f"--ceiling_seeds={experiment.ceiling_seeds}: 0 or more is allowed"

@@ -73,6 +73,8 @@ class Options:
       plan: `fixed`: chosen by rule. `timed`: a kept plan, or the fastest of a few
         that are timed where the run is long enough for that to pay.
       checkpoint_seconds: Time between checkpoints of a running batch.
+      stop_when_decided: Train look by look, and stop where every primary contrast is
+        decided or limited by cases.
       command: The command as typed, for the record.
     """
 
@@ -94,6 +96,7 @@ class Options:
     keep_weights: bool = False
     plan: str = "fixed"
     checkpoint_seconds: float = 60.0
+    stop_when_decided: bool = False
     command: str = ""
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from slicebench import spec
 from slicebench.runner.cells import CEILING
+from slicebench.runner.looks import in_sequence, units, up_to
 from slicebench.runner.options import Options
 from slicebench.runner.planner import Planner
 from slicebench.runner.plans import (
@@ -14,7 +15,13 @@ from slicebench.runner.plans import (
     plan_bytes,
 )
 from slicebench.runner.study import Study
-from slicebench.statistics import FIXED_MARGINS, Components, power, seeds_needed
+from slicebench.statistics import (
+    FIXED_MARGINS,
+    Components,
+    power,
+    power_by_look,
+    seeds_needed,
+)
 
 ASSUMED = Components(sd_seed=0.013, sd_case=0.006, sd_residual=0.03)
 ASSUMED_SOURCE = "hippocampus, 48 slices, docs/results"
@@ -27,7 +34,8 @@ def preview(study: Study, options: Options) -> str:
         f"{study.experiment.name}: {study.experiment.question}",
         f"work folder: {options.workdir}",
         f"{len(study.trials)} trials in {len({t.cell() for t in study.trials})} cells, "
-        f"{study.experiment.num_seeds} seeds a cell",
+        f"{'at most ' if study.looks else ''}{_seeds(study.experiment)}",
+        *_looks(study),
         "",
     ]
     for (name, fold), task in study.tasks.items():
@@ -51,6 +59,34 @@ def preview(study: Study, options: Options) -> str:
     lines += _contrasts(study)
     lines += [f"dropped: {item['name']}: {item['reason']}" for item in study.dropped]
     return "\n".join(lines)
+
+
+def _seeds(experiment: spec.Experiment) -> str:
+    if experiment.training_seeds is None:
+        return f"{experiment.num_seeds} seeds a cell"
+    return (
+        f"{experiment.num_seeds} selection seeds x {experiment.training_seeds} "
+        "training seeds a cell"
+    )
+
+
+def _looks(study: Study) -> list[str]:
+    """When each task and dims is looked at, and how many trials that takes."""
+    lines: list[str] = []
+    for unit in units(study) if study.looks else ():
+        planned = study.looks[unit.task]
+        if not any(c["primary"] for c in study.contrasts if unit.holds_contrast(c)):
+            lines.append(
+                f"looks: {unit}: no primary contrast to decide, {planned[0]} seeds"
+            )
+            continue
+        trials = tuple(len(up_to(study, {unit: seeds})) for seeds in planned)
+        lines.append(
+            f"looks: {unit}: after {in_sequence(planned)} seeds, at "
+            f"{in_sequence(trials)} trials; the last ones only where a primary "
+            "contrast is neither decided nor limited by cases before"
+        )
+    return lines
 
 
 def _contrasts(study: Study) -> list[str]:
@@ -88,6 +124,8 @@ def _power(
     }
     if min(seeds, cases) < 2:
         return f"no power with {seeds} seeds and {cases} cases"
+    if study.looks:
+        return _power_by_look(contrast["claim"], study.looks[contrast["task"]], given)
     reached = power(contrast["claim"], num_seeds=seeds, **given)
     text = f"{contrast['claim']}, power {reached:.2f}"
     if reached >= GOOD_POWER:
@@ -95,6 +133,18 @@ def _power(
     needed = seeds_needed(contrast["claim"], target=GOOD_POWER, **given)
     remedy = f"{needed} seeds" if needed else "more test cases"
     return f"{text}: WARNING, below {GOOD_POWER}; {remedy} would reach it"
+
+
+def _power_by_look(
+    claim: spec.Claim, seeds: tuple[int, ...], given: dict[str, Any]
+) -> str:
+    reached = power_by_look(claim, seeds=seeds, **given)
+    steps = ", ".join(
+        f"{chance:.2f} by {count}" for chance, count in zip(reached, seeds, strict=True)
+    )
+    text = f"{claim}, power {steps} seeds"
+    low = reached[-1] < GOOD_POWER
+    return f"{text}: WARNING, below {GOOD_POWER} at the last look" if low else text
 
 
 def _cells(study: Study) -> list[str]:

@@ -35,3 +35,12 @@ def progress_bar(total: int, initial: int) -> Any:
         unit_scale=True,
         mininterval=0.5 if sys.stderr.isatty() else 20.0,
     )
+
+
+def extend_bar(bar: Any, total: int, there: int) -> None:
+    """Sets what is to be done, and what was done before and says nothing of speed."""
+    found = there - bar.n
+    bar.total = total
+    bar.initial += found
+    bar.n += found
+    bar.refresh()

@@ -67,7 +67,7 @@ def describe(
         "smoke": options.smoke,
         "tasks": [_task(task) for task in study.tasks.values()],
         "axes": {name: _axes(study, task) for name, task in firsts.items()},
-        "num_seeds": study.experiment.num_seeds,
+        **_seeds(study),
         "ceiling_seeds": study.experiment.ceiling_seeds,
         "nsd_tolerance_mm": {name: tolerance_mm(task) for name, task in firsts.items()},
         "programs": [_program(program) for program in study.programs.values()],
@@ -85,6 +85,21 @@ def describe(
         },
         "num_trials": len(study.trials),
     }
+
+
+def _seeds(study: Study) -> dict[str, Any]:
+    """Seeds of a cell; how they are crossed or looked at only where they are."""
+    experiment = study.experiment
+    found: dict[str, Any] = {"num_seeds": experiment.num_seeds}
+    if experiment.training_seeds is not None:
+        found |= {
+            "num_seeds": experiment.num_seeds * experiment.training_seeds,
+            "selection_seeds": experiment.num_seeds,
+            "training_seeds": experiment.training_seeds,
+        }
+    if study.looks:
+        found["looks"] = {name: list(seeds) for name, seeds in study.looks.items()}
+    return found
 
 
 def _axes(study: Study, task: PreparedTask) -> dict[str, Any]:
@@ -275,7 +290,7 @@ class Examples:
 
 def _columns(trials: list[spec.Trial]) -> dict[str, str]:
     """Trials that are shown, by id: the ceiling, then densities, few to many."""
-    first = [trial for trial in trials if trial.selection_seed == 0]
+    first = [t for t in trials if t.selection_seed == t.training_seed == 0]
     shown = {t.trial_id: "all slices" for t in first if t.strategy == CEILING}
     sparse = [trial for trial in first if trial.slices_per_volume is not None]
     if not sparse:

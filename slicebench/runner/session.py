@@ -14,11 +14,12 @@ from slicebench.errors import InputError
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
 from slicebench.runner.compiled import CompiledPrograms, compiled_programs
+from slicebench.runner.looks import Stage, looks_status, stages
 from slicebench.runner.memory import is_out_of_memory
 from slicebench.runner.options import Options
 from slicebench.runner.planner import Planner
 from slicebench.runner.plans import count_cores
-from slicebench.runner.progress import progress_bar
+from slicebench.runner.progress import extend_bar, progress_bar
 from slicebench.runner.record import (
     Examples,
     describe,
@@ -87,6 +88,8 @@ class Session:
         self.store = Store(options.workdir)
         self._planner = Planner(options.plan, options.workdir)
         self._compiled: dict[tuple[str, Plan], ProgramWork] = {}
+        self._work: TaskWork | None = None
+        self._asked = study
         self._started = time.monotonic()
         self._programs = CompiledPrograms(None, None)
         self._spent = dict.fromkeys(_TIMES, 0.0)
@@ -109,28 +112,36 @@ class Session:
         self._clean()
         trials = self.store.read_trials()
         refuse_other_training(self.options.workdir, trials, self.study)
-        self._write_experiment()
-        done = self.store.done() & {trial.trial_id for trial in self.study.trials}
-        trained = sum(t.training.steps for t in self.study.trials if t.trial_id in done)
-        total = sum(trial.training.steps for trial in self.study.trials)
-        if done and self.options.keep_weights:
-            _log.warning("--keep_weights: weights of finished trials are not there")
-        if done:
-            _log.info(
-                "%d of %d trials are there already", len(done), len(self.study.trials)
-            )
         with (
-            progress_bar(total, trained) as bar,
+            progress_bar(0, 0) as bar,
             # One thread more, which waits for predictions.
             ThreadPoolExecutor(max_workers=count_cores() + 1) as pool,
         ):
-            for key in self.study.tasks:
-                self._run_task(key, done, bar, pool)
+            for stage in stages(self.study, self.options.workdir):
+                self._run_stage(stage, bar, pool)
+
+    def _run_stage(self, stage: Stage, bar: Any, pool: ThreadPoolExecutor) -> None:
+        """Trains what is missing of a stage; a study without looks has one."""
+        self._asked = stage.study
+        self._write_experiment()
+        done = self.store.done() & {trial.trial_id for trial in stage.study.trials}
+        trained = [t.training.steps for t in stage.study.trials if t.trial_id in done]
+        total = sum(trial.training.steps for trial in stage.study.trials)
+        extend_bar(bar, total, sum(trained))
+        if done and not self._steps:
+            count = len(stage.study.trials)
+            _log.info("%d of %d trials are there already", len(done), count)
+            if self.options.keep_weights:
+                _log.warning("--keep_weights: weights of finished trials are not there")
+        for key in self.study.tasks:
+            mine = [t for t in stage.trials if (t.task, t.fold) == key]
+            if mine:
+                self._run_task(key, mine, done, bar, pool)
 
     def _write_experiment(self) -> None:
         write_experiment(
             self.options.workdir / "experiment.json",
-            describe(self.study, self.options, self._planner.records),
+            describe(self._asked, self.options, self._planner.records),
         )
 
     def _clean(self) -> None:
@@ -143,14 +154,23 @@ class Session:
                 BatchCheckpoints(folder).remove()
 
     def _run_task(
-        self, key: tuple[str, int], done: set[str], bar: Any, pool: ThreadPoolExecutor
+        self,
+        key: tuple[str, int],
+        mine: list[spec.Trial],
+        done: set[str],
+        bar: Any,
+        pool: ThreadPoolExecutor,
     ) -> None:
-        mine = [t for t in self.study.trials if (t.task, t.fold) == key]
         names = {trial.program for trial in mine}
         # Folds share programs; those of the task before only hold memory.
         self._compiled = {k: w for k, w in self._compiled.items() if k[0] in names}
-        work = TaskWork(self.study.tasks[key], self.study.inputs)
-        examples = Examples(self.options.workdir, work.task, mine)
+        task = self.study.tasks[key]
+        # The next look goes on with the same task: nothing is made anew.
+        if self._work is None or self._work.task is not task:
+            self._work = TaskWork(task, self.study.inputs)
+        work = self._work
+        shown = [t for t in self._asked.trials if (t.task, t.fold) == key]
+        examples = Examples(self.options.workdir, task, shown)
         for name in dict.fromkeys(trial.program for trial in mine):
             trials = [trial for trial in mine if trial.program == name]
             while any(trial.trial_id not in done for trial in trials):
@@ -206,7 +226,7 @@ class Session:
 
         left = sum(
             trial.program == name and trial.trial_id not in done
-            for trial in self.study.trials
+            for trial in self._asked.trials
         )
         plan, engine = self._planner.choose(program, left, build)
         self._spent["planning"] += time.monotonic() - start
@@ -318,11 +338,15 @@ def _part(batch: list[spec.Trial]) -> str:
 
 
 def status_text(study: Study, options: Options) -> str:
-    """Returns how far a work folder is, in one line."""
+    """Returns how far a work folder is, one line, and one more a unit with looks."""
     trials = Store(options.workdir).read_trials()
     done = set(trials["trial_id"])
     ids = {trial.trial_id for trial in study.trials}
     diverged = list(trials["status"]).count("diverged")
+    if study.looks:
+        head = f"{len(ids & done)} trials done, {len(ids)} at most"
+        lines = looks_status(study, options.workdir)
+        return "\n".join([f"{options.workdir}: {head}, {diverged} diverged", *lines])
     return (
         f"{options.workdir}: {len(ids & done)} of {len(ids)} trials done, "
         f"{len(ids - done)} to go, {diverged} diverged"

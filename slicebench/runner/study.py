@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from slicebench import spec
@@ -21,6 +21,7 @@ from slicebench.runner.cells import (
 )
 from slicebench.runner.experiments import load_experiment, override, resolve
 from slicebench.runner.inputs import Inputs
+from slicebench.runner.look_plan import plan_looks, reachable_looks
 from slicebench.runner.options import Options
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Study:
       contrasts: Planned contrasts, as in experiment.json.
       dropped: Contrasts without cells.
       inputs: What selections read beyond the pool's images.
+      looks: Seeds after which the contrasts of each task are looked at, by task;
+        empty where all seeds are trained at once.
     """
 
     experiment: spec.Experiment
@@ -62,6 +65,9 @@ class Study:
     contrasts: tuple[dict[str, Any], ...]
     dropped: tuple[dict[str, str], ...]
     inputs: Inputs = dataclasses.field(default_factory=Inputs)
+    looks: dict[str, tuple[int, ...]] = dataclasses.field(
+        default_factory=dict[str, tuple[int, ...]]
+    )
 
     def task_of(self, trial: spec.Trial) -> PreparedTask:
         """Returns the prepared task of a trial."""
@@ -77,6 +83,9 @@ def make_study(options: Options) -> Study:
     experiment = override(
         load_experiment(options.experiment, smoke=options.smoke), options.overrides
     )
+    looks = plan_looks(experiment, options)
+    if looks:
+        experiment = dataclasses.replace(experiment, num_seeds=looks[-1])
     given = [
         axis for axis in AXES_THAT_FIT if getattr(options.overrides, axis) is not None
     ]
@@ -86,7 +95,7 @@ def make_study(options: Options) -> Study:
         folder=options.workdir / "features",
     )
     parts = [
-        _resolve(experiment, folds, given, inputs)
+        _resolve(experiment, folds, given, inputs, looks)
         for folds in (
             _load_real(options) if options.data else _load_phantoms(experiment, options)
         )
@@ -113,6 +122,7 @@ def make_study(options: Options) -> Study:
         left_out=tuple(item for part in parts for item in part.left_out),
         contrasts=tuple(item for part in parts for item in part.contrasts),
         dropped=tuple(item for part in parts for item in part.dropped),
+        looks={name: seeds for part in parts for name, seeds in part.looks.items()},
     )
 
 
@@ -169,9 +179,13 @@ def _resolve(
     folds: list[PreparedTask],
     given: Collection[str],
     inputs: Inputs,
+    looks: tuple[int, ...],
 ) -> Study:
     """Resolves one task; its seeds are spread over its folds in turn."""
     first = folds[0]
+    looks = reachable_looks(looks, len(folds), first.name)
+    if looks:
+        experiment = dataclasses.replace(experiment, num_seeds=looks[-1])
     experiment = _enough_seeds(experiment, len(folds), first.name)
     info = _smallest(folds)
     total = sum(case.depth for case in first.pool)
@@ -197,7 +211,10 @@ def _resolve(
                     slots=slots if filled else 0,
                 )
                 programs[program.name] = program
-                trials.append(_trial(task, program, cell.factors, seed, inputs))
+                trials += [
+                    _trial(task, program, cell.factors, (seed, training), inputs)
+                    for training in _training_seeds(experiment, cell, seed)
+                ]
     return Study(
         experiment=experiment,
         tasks={(task.name, task.fold): task for task in folds},
@@ -206,6 +223,7 @@ def _resolve(
         left_out=tuple(left),
         contrasts=tuple(contrasts),
         dropped=tuple(dropped),
+        looks={first.name: looks} if looks else {},
     )
 
 
@@ -226,6 +244,18 @@ def _enough_seeds(
             seeds // folds,
         )
     return dataclasses.replace(experiment, num_seeds=seeds)
+
+
+def _training_seeds(
+    experiment: spec.Experiment, cell: Cell, seed: int
+) -> Iterable[int]:
+    """Returns the training seeds of a selection seed: its own, or every one.
+
+    Where all slices are labelled nothing is selected, and a seed sets both.
+    """
+    if experiment.training_seeds is None or cell.factors["strategy"] == CEILING:
+        return (seed,)
+    return range(experiment.training_seeds)
 
 
 def _smallest(folds: list[PreparedTask]) -> spec.TaskInfo:
@@ -315,9 +345,10 @@ def _trial(
     task: PreparedTask,
     program: spec.Program,
     factors: dict[str, Any],
-    seed: int,
+    seeds: tuple[int, int],
     inputs: Inputs,
 ) -> spec.Trial:
+    """Returns the trial of a cell with its selection and its training seed."""
     factors = {name: value for name, value in factors.items() if name != "steps"}
     if factors["strategy"] == CEILING:
         # The ceiling's pool differs a little between folds.
@@ -330,8 +361,8 @@ def _trial(
         task=task.name,
         target=task.target,
         fold=task.fold,
-        selection_seed=seed,
-        training_seed=seed,
+        selection_seed=seeds[0],
+        training_seed=seeds[1],
         network=program.network,
         training=program.training,
         program=program.name,

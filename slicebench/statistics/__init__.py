@@ -23,6 +23,7 @@ from slicebench.statistics._intervals import (
     studentised_interval,
     variance_components,
 )
+from slicebench.statistics._looks import power_by_look
 from slicebench.statistics._margins import (
     FIXED_MARGINS,
     Margin,
@@ -47,6 +48,7 @@ from slicebench.statistics._ranking import (
     rank_distribution,
     rank_strategies,
 )
+from slicebench.statistics._replay import LOOKS_FILE, overall_state, replay_looks
 from slicebench.statistics._summary import summarise, write_summary
 from slicebench.statistics._verdicts import VERDICTS, decide, holm
 
@@ -55,6 +57,7 @@ __all__ = [
     "CHOICE_FACTORS",
     "FIXED_MARGINS",
     "IDENTICAL",
+    "LOOKS_FILE",
     "LOWER_IS_BETTER",
     "MOST_COVERAGE",
     "VERDICTS",
@@ -77,11 +80,14 @@ __all__ = [
     "holm",
     "interquartile_mean",
     "mean_over_classes",
+    "overall_state",
     "overlap_matrix",
     "power",
+    "power_by_look",
     "probability_of_improvement",
     "rank_distribution",
     "rank_strategies",
+    "replay_looks",
     "resample",
     "seeds_needed",
     "slices_saved",

@@ -20,6 +20,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
+from slicebench import spec
 from slicebench.statistics import _intervals, _sequential, _verdicts
 
 _stats: Any = scipy.stats
@@ -273,3 +274,72 @@ def is_case_limited(claim: str, seen: Observation) -> bool:
     if claim == "noninferior" and seen.margin is not None:
         open_means = [(a, min(b, wide - seen.margin)) for a, b in open_means]
     return any(a <= low and high <= b for a, b in open_means)
+
+
+def power_by_look(
+    claim: spec.Claim,
+    *,
+    margin: float,
+    components: _intervals.Components,
+    seeds: Sequence[int],
+    num_cases: int,
+    difference: float,
+    num_contrasts: int = 1,
+    simulations: int = 20_000,
+) -> list[float]:
+    """Returns the probability that a claim has been shown by each look.
+
+    Means over growing numbers of seeds are drawn from the two-way model; standard
+    errors and Student's degrees of freedom are those of the expected mean squares.
+
+    Args:
+      claim: What is to be shown.
+      margin: Smallest difference that matters, above 0.
+      components: Standard deviations of the paired difference.
+      seeds: Seeds of every planned look, growing, from 2.
+      num_cases: Test cases, at least 2.
+      difference: True difference.
+      num_contrasts: Contrasts of the family, which share the error (Bonferroni).
+      simulations: Simulated runs; equal calls draw equal ones.
+    """
+    alpha = _ALPHAS[f"p_{claim}"] / num_contrasts
+    by_cases = components.sd_case**2 / num_cases
+    one_seed = components.sd_seed**2 + components.sd_residual**2 / num_cases
+    counts = np.array(seeds, float)
+    variances = by_cases + one_seed / counts
+    rng = np.random.default_rng(0)
+    steps = np.sqrt(np.diff(counts, prepend=0.0) * one_seed)
+    sums = (rng.normal(size=(simulations, len(counts))) * steps).cumsum(1)
+    means = difference + sums / counts
+    means += rng.normal(size=(simulations, 1)) * math.sqrt(by_cases)
+    bounds: list[float] = []
+    shown = np.zeros(simulations, bool)
+    found: list[float] = []
+    for look, variance in enumerate(variances.tolist()):
+        information = (1 / variances[: look + 1]).tolist()
+        total = _sequential.spent(alpha, float(variances[-1]) / variance)
+        bounds.append(_sequential.next_bound(information, bounds, total))
+        df = _expected_df(components, seeds[look], num_cases)
+        critical = float(_stats.t.isf(_stats.norm.sf(bounds[-1]), df))
+        need = critical * math.sqrt(variance)
+        above = means[:, look] > need - (0.0 if claim == "superior" else margin)
+        if claim == "equivalent":
+            above &= means[:, look] < margin - need
+        shown |= above
+        found.append(float(shown.mean()))
+    return found
+
+
+def _expected_df(
+    components: _intervals.Components, num_seeds: int, num_cases: int
+) -> float:
+    """Returns Satterthwaite's degrees of freedom of the expected mean squares."""
+    residual = components.sd_residual**2
+    seed = num_cases * components.sd_seed**2 + residual
+    case = num_seeds * components.sd_case**2 + residual
+    squares = np.array([seed, case, residual])
+    freedom = np.array([num_seeds - 1, num_cases - 1, 1.0])
+    freedom[2] = freedom[0] * freedom[1]
+    floor = float(min(num_seeds, num_cases) - 1)
+    spread = float((squares**2 / freedom).sum())
+    return max((seed + case - residual) ** 2 / spread, floor) if spread > 0 else floor

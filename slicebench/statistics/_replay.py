@@ -21,7 +21,7 @@ from slicebench.statistics._margins import FIXED_MARGINS, development_margin
 
 _stats: Any = scipy.stats
 
-LOOKS = "looks.json"
+LOOKS_FILE = "looks.json"
 """File of a work folder that was run look by look."""
 
 _ALL = "contrasts"
@@ -76,10 +76,10 @@ def replay_looks(
     return looks
 
 
-def overall(states: Sequence[str]) -> str:
+def overall_state(states: Sequence[str]) -> str:
     """Returns the state of several contrasts: the least settled of them.
 
-    >>> overall(["decided", "case-limited"]), overall([])
+    >>> overall_state(["decided", "case-limited"]), overall_state([])
     ('case-limited', 'decided')
     """
     order = get_args(_looks.State)
@@ -101,9 +101,9 @@ def apply_looks(summary: dict[str, Any], workdir: Path) -> dict[str, Any]:
     Raises:
       InputError: looks.json cannot be read.
     """
-    if not (workdir / LOOKS).is_file():
+    if not (workdir / LOOKS_FILE).is_file():
         return summary
-    looks = read_json(workdir / LOOKS)
+    looks = read_json(workdir / LOOKS_FILE)
     newest = {
         _key(entry): entry for look in looks["looks"] for entry in look["contrasts"]
     }

@@ -15,6 +15,7 @@ from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.statistics._cells import best_allocation, split_false_positives
 from slicebench.statistics._evaluate import Margins, Place, evaluate, families
 from slicebench.statistics._margins import FIXED_MARGINS, Margin, development_margin
+from slicebench.statistics._replay import apply_looks
 
 SUMMARY_SCHEMA = 1
 """Number of the layout of experiment.json and summary.json."""
@@ -47,7 +48,7 @@ def summarise(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     contrasts: list[dict[str, Any]] = experiment["contrasts"]
     margins = _margins(contrasts, trials)
     entries = evaluate(contrasts, results, trials, margins=margins)
-    return {
+    summary = {
         "schema_version": SUMMARY_SCHEMA,
         "experiment": experiment["experiment"],
         "contrasts": entries,
@@ -56,6 +57,7 @@ def summarise(workdir: str | os.PathLike[str]) -> dict[str, Any]:
         "best_allocations": _best(entries, results, trials),
         "sensitivity": _sensitivity(contrasts, entries, results, trials, margins),
     }
+    return apply_looks(summary, folder)
 
 
 def write_summary(workdir: str | os.PathLike[str]) -> dict[str, Any]:
