@@ -1,6 +1,7 @@
 """Rebuilds statistics and report of a run from its results.
 
 python -m slicebench.report --workdir=runs/budget_sweep
+python -m slicebench.report --workdir=runs/shard_0,runs/shard_1 --out=runs/whole
 """
 
 import sys
@@ -10,15 +11,27 @@ from pathlib import Path
 from absl import app, flags
 
 from slicebench.errors import InputError
-from slicebench.report import verdict_lines, write_report
+from slicebench.report import merge, verdict_lines, write_report
 from slicebench.results import read_json
 
 # Flags of its own: other programs of the suite define the same names.
 FLAGS = flags.FlagValues()
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = flags.DEFINE_list(
     "workdir",
     None,
-    "Work folder of a run: holds experiment.json and results.",
+    "Work folder of a run (experiment.json and results); several are merged.",
+    flag_values=FLAGS,
+)
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "Folder for the report and what it is made from; needed for several --workdir.",
+    flag_values=FLAGS,
+)
+_NO_IMAGES = flags.DEFINE_bool(
+    "no_images",
+    False,
+    "Numbers and plots only: no example pictures, which show patients.",
     flag_values=FLAGS,
 )
 
@@ -26,14 +39,31 @@ _WORKDIR = flags.DEFINE_string(
 def main(argv: Sequence[str]) -> None:
     """Writes the report, prints verdicts and where it is."""
     if len(argv) > 1:
-        raise InputError(f"unexpected argument {argv[1]!r}; allowed: --workdir=DIR")
-    if not _WORKDIR.value:
-        raise InputError("--workdir: not given; give the folder of a run")
-    workdir = Path(_WORKDIR.value)
-    path = write_report(workdir)
+        raise InputError(
+            f"unexpected argument {argv[1]!r}; allowed: --workdir=DIR[,DIR], "
+            "--out=DIR, --no_images"
+        )
+    images = not _NO_IMAGES.value
+    workdir = _folder([Path(name) for name in _WORKDIR.value or () if name], images)
+    path = write_report(workdir, images=images)
     experiment = read_json(workdir / "experiment.json")
     lines = verdict_lines(read_json(workdir / "summary.json"), experiment)
     print("\n".join([*lines, str(path)]))  # noqa: T201 - this is its output
+
+
+def _folder(workdirs: Sequence[Path], images: bool) -> Path:
+    """Returns the folder to report on, several folders merged into --out."""
+    if not workdirs:
+        raise InputError("--workdir: not given; give the folder of a run")
+    if _OUT.value:
+        merge(workdirs, Path(_OUT.value), images=images)
+        return Path(_OUT.value)
+    if len(workdirs) > 1:
+        raise InputError(
+            f"--workdir={','.join(map(str, workdirs))}: {len(workdirs)} folders; give "
+            "--out=DIR, where the merged report goes"
+        )
+    return workdirs[0]
 
 
 def run() -> None:

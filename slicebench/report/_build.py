@@ -15,9 +15,17 @@ from slicebench.report import (
     _gallery,
     _gaps,
     _inline,
+    _learning,
+    _methods,
+    _palette,
+    _pooled,
     _ranking,
     _reading,
+    _seed_plan,
+    _sequential,
     _setup,
+    _spread,
+    _strategies,
     _style,
     _tables,
     _verdicts,
@@ -31,8 +39,15 @@ _SENSITIVITY = {
 }
 _METRICS = ("dice", "nsd", "hd95")
 
+LARGEST = 4_900_000
+"""Bytes of a page: it is to be sent by mail and opened on a phone."""
 
-def write_report(workdir: Path) -> Path:
+_MOST_ROWS = 2000
+_FEW_ROWS = 150
+"""Rows of a table on the page, and where they would make it too large."""
+
+
+def write_report(workdir: Path, *, images: bool = True) -> Path:
     """Rebuilds summary.json, report.html, tables/ and figures/ of a run.
 
     The same results give the same bytes. A run that is not finished is reported
@@ -40,6 +55,8 @@ def write_report(workdir: Path) -> Path:
 
     Args:
       workdir: Work folder of a run.
+      images: Whether the example pictures, which show patients, are part of it;
+        without them, those of an earlier report are removed from figures/.
 
     Returns:
       Path of report.html.
@@ -47,31 +64,85 @@ def write_report(workdir: Path) -> Path:
     Raises:
       InputError: The folder holds no run, or a file of it is damaged.
     """
-    run = _reading.read_run(workdir)
+    run = _reading.read_run(workdir, images=images)
+    if not images:
+        _remove_pictures(workdir / "figures")
     numbers = _estimates.estimate(run)
-    sections = _sections(run, numbers)
+    differences = _strategies.differences(run, numbers.cells, numbers.summary)
+    sections = _sections(run, numbers, differences)
     choices = _choices.choices(run)
     context = {
         **_opening(run, numbers, choices),
         "tasks": sections,
+        "differences": _strategies.view(differences),
         "cells": _cell_tables(numbers),
         **_comparisons(run, numbers),
         "choices": choices,
         "ranking": _ranking.rankings(run),
         "examples": _examples(run),
         "gaps": _gaps.gaps(run),
+        "pooled": _pooled.pooled(numbers.summary, workdir / "figures"),
+        "parts": [
+            part
+            for part in (
+                _sequential.looks(numbers.summary),
+                _seed_plan.seed_plan(numbers.summary),
+                _spread.spread(run, numbers.cells),
+                _learning.learning(run),
+            )
+            if part is not None
+        ],
+        "methods": _methods.methods(run, numbers.summary),
+        "palette": _palette.css(),
         "conventions": _conventions.conventions(run.experiment),
         "margins": _views.margin_view(numbers.summary),
         "command": run.experiment["command"],
+        "rebuild": _setup.rebuild(run.experiment, images=images),
         "setup": _setup.setup_tables(run),
         "splits": _setup.splits(run.experiment),
+        "most_rows": _MOST_ROWS,
     }
     _tables.write_tables(workdir / "tables", _all_tables(context, run))
     target = workdir / "report.html"
     temporary = target.with_name(".report.html.tmp")
-    temporary.write_text(_render(context), encoding="utf-8")
+    temporary.write_text(_fitted(context), encoding="utf-8")
     temporary.replace(target)
     return target
+
+
+def _remove_pictures(folder: Path) -> None:
+    for path in sorted(folder.glob("examples-*")):
+        path.unlink()
+
+
+def _fitted(context: dict[str, Any]) -> str:
+    """Returns the page, shortened step by step until it is small enough.
+
+    What the page lacks then stands beside it, in figures/ and tables/, and a
+    warning on top says so.
+    """
+    text = _render(context)
+    for shorten in (_without_examples, _without_more, _with_short_tables):
+        if len(text.encode()) <= LARGEST:
+            break
+        context = shorten(context)
+        text = _render(context)
+    return text
+
+
+def _without_examples(context: dict[str, Any]) -> dict[str, Any]:
+    note = "Example pictures stand in figures/ alone: the page would be too large."
+    return {**context, "examples": [], "warnings": [*context["warnings"], note]}
+
+
+def _without_more(context: dict[str, Any]) -> dict[str, Any]:
+    note = "Figures of NSD and HD95 stand in figures/ alone: the page would be large."
+    sections = [{**section, "more": []} for section in context["tasks"]]
+    return {**context, "tasks": sections, "warnings": [*context["warnings"], note]}
+
+
+def _with_short_tables(context: dict[str, Any]) -> dict[str, Any]:
+    return {**context, "most_rows": _FEW_ROWS}
 
 
 def _render(context: dict[str, Any]) -> str:
@@ -99,6 +170,7 @@ def _opening(
         ("test cases", run.results["case"].nunique()),
         ("tasks", len({task["name"] for task in run.experiment["tasks"]})),
     ]
+    facts = [(name.removesuffix("s") if v == 1 else name, v) for name, v in facts]
     return {
         "title": _style.words(run.experiment["experiment"]),
         "question": run.experiment["question"],
@@ -133,7 +205,9 @@ def _warnings(run: _reading.Run) -> list[str]:
     return warnings
 
 
-def _sections(run: _reading.Run, numbers: _estimates.Numbers) -> list[dict[str, Any]]:
+def _sections(
+    run: _reading.Run, numbers: _estimates.Numbers, differences: pd.DataFrame
+) -> list[dict[str, Any]]:
     """Returns one section a task and dims, its figures written."""
     sections = []
     folder = run.workdir / "figures"
@@ -160,6 +234,14 @@ def _sections(run: _reading.Run, numbers: _estimates.Numbers) -> list[dict[str, 
                 "expected": task.get("expected"),
                 "lines": _lead(numbers.ceilings, key),
                 "figures": views["dice"],
+                "strategies": _strategies.figures(
+                    _frames.where(
+                        differences, {name: key[name] for name in _cells.GROUP}
+                    ),
+                    folder,
+                    section=section,
+                    place=place,
+                ),
                 "best": _views.best_view(numbers.allocations, key),
                 "more": [view for m in _METRICS[1:] for view in views[m]],
                 "more_names": " and ".join(
@@ -245,4 +327,7 @@ def _all_tables(context: dict[str, Any], run: _reading.Run) -> list[_tables.Tabl
         *(gap.table for gap in context["gaps"]),
         *context["setup"],
         _setup.split_table(run.experiment),
+        context["differences"],
+        *(context["pooled"].tables if context["pooled"] else ()),
+        *(table for part in context["parts"] for table in part.tables),
     ]

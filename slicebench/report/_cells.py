@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from slicebench.report import _curves, _frames, _style
+from slicebench.report import _curves, _frames, _palette, _style
 
 GROUP = ["task", "target", "dims"]
 """What one section of the report is about."""
@@ -78,7 +78,7 @@ def _arm(row: Mapping[str, Any], varied: list[str]) -> str:
 def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     section = tuple(str(row[name]) for name in GROUP)
     size = (int(row["budget"]), -int(row["num_volumes"]))
-    return (*section, *size, _style.rank(str(row["strategy"])), row["arm"])
+    return (*section, *size, _palette.rank(str(row["strategy"])), row["arm"])
 
 
 def is_ceiling(row: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from slicebench.report import (
     _frames,
     _inline,
     _overlap_map,
+    _palette,
     _reading,
     _style,
     _tables,
@@ -102,7 +103,7 @@ def with_arms(pairs: pd.DataFrame) -> pd.DataFrame:
         found = _frames.records(part)
         names = _names({_arm(row, side) for row in found for side in "ab"})
         ranks = {
-            arm: (_style.rank(arm[_STRATEGY]), name) for arm, name in names.items()
+            arm: (_palette.rank(arm[_STRATEGY]), name) for arm, name in names.items()
         }
         ordered = [_swapped(row, ranks) for row in found]
         ordered.sort(key=lambda row: [row[name] for name in ("budget", "num_volumes")])
@@ -153,6 +154,9 @@ def _figures(pairs: pd.DataFrame, folder: Path) -> list[_inline.FigureView]:
             _inline.publish(
                 _overlap_map.overlap_figure(drawn, arms=arm_order(part)),
                 folder,
+                narrow=_overlap_map.overlap_figure(
+                    drawn, arms=arm_order(part), narrow=True
+                ),
                 name=f"overlap-{_inline.slug(place['task'], place['dims'], index)}",
                 title=f"{title}: overlap of the chosen slices",
                 caption="Mean Jaccard index over seeds"
@@ -206,7 +210,7 @@ def arm_order(pairs: pd.DataFrame) -> list[str]:
 
 
 def _rank(strategy: str, arm: str) -> tuple[tuple[int, str], str]:
-    return _style.rank(strategy), arm
+    return _palette.rank(strategy), arm
 
 
 def _alt(drawn: pd.DataFrame, title: str) -> str:

@@ -10,15 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib import colormaps, ticker
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from slicebench.report import _frames, _style
+from slicebench.report import _frames, _palette, _style
 
 _PANEL_HEIGHT = 2.55
-_PAGE_WIDTH = 9.8
 
 
 class Level(NamedTuple):
@@ -29,20 +28,25 @@ class Level(NamedTuple):
     high: float
 
 
-def panels(count: int, columns: int, height: float = _PANEL_HEIGHT) -> tuple:
+def panels(
+    count: int, columns: int, height: float = _PANEL_HEIGHT, *, narrow: bool = False
+) -> tuple:
     """Returns a figure with a row-wise grid of panels of one size.
 
     Args:
       count: Number of panels.
       columns: Most panels in a row.
       height: Height of a panel in inches.
+      narrow: One panel below the other, for a phone.
 
     Returns:
       The figure and its axes, unused ones removed.
     """
     columns = 2 if count == 4 else min(columns, count)
+    width = {1: 5.4, 2: 8.0}.get(count, _style.WIDE)
+    if narrow:
+        columns, width = 1, _style.NARROW
     rows = -(-count // columns)
-    width = {1: 5.4, 2: 8.0}.get(count, _PAGE_WIDTH)
     figure = Figure(figsize=(width, rows * height + 0.75), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     for axes in grid[count:]:
@@ -51,7 +55,11 @@ def panels(count: int, columns: int, height: float = _PANEL_HEIGHT) -> tuple:
 
 
 def density_figure(
-    cells: pd.DataFrame, *, metric: str, ceiling: Level | None = None
+    cells: pd.DataFrame,
+    *,
+    metric: str,
+    ceiling: Level | None = None,
+    narrow: bool = False,
 ) -> Figure:
     """Score over slices per volume, one panel a budget, one line an arm.
 
@@ -61,13 +69,14 @@ def density_figure(
         `budget`, `num_volumes`, `slices_per_volume`, `estimate`, `low`, `high`.
       metric: Score that is drawn.
       ceiling: The same network with every slice of the pool labelled.
+      narrow: One panel below the other, for a phone.
 
     Returns:
       The figure; bars are the intervals of `cells`.
     """
     budgets = sorted(cells["budget"].unique())
     with _style.house():
-        figure, grid = panels(len(budgets), 3)
+        figure, grid = panels(len(budgets), 3, narrow=narrow)
         _limits(grid, cells, metric, ceiling)
         for axes, budget in zip(grid, budgets, strict=True):
             part = _frames.where(cells, {"budget": budget})
@@ -80,7 +89,11 @@ def density_figure(
 
 
 def budget_figure(
-    cells: pd.DataFrame, *, metric: str, ceiling: Level | None = None
+    cells: pd.DataFrame,
+    *,
+    metric: str,
+    ceiling: Level | None = None,
+    narrow: bool = False,
 ) -> Figure:
     """Score over budget, one panel an arm, one line a number of slices per volume.
 
@@ -88,6 +101,7 @@ def budget_figure(
       cells: As for `density_figure`.
       metric: Score that is drawn.
       ceiling: The same network with every slice of the pool labelled.
+      narrow: One panel below the other, for a phone.
 
     Returns:
       The figure; darker lines have fewer slices per volume.
@@ -95,9 +109,9 @@ def budget_figure(
     arms = list(dict.fromkeys(cells["arm"]))
     densities = sorted(cells["slices_per_volume"].unique())
     with _style.house():
-        figure, grid = panels(len(arms), 3)
+        figure, grid = panels(len(arms), 3, narrow=narrow)
         _limits(grid, cells, metric, ceiling)
-        shades = colormaps["viridis"](np.linspace(0.0, 0.82, len(densities)))
+        shades = _palette.shades(len(densities))
         for axes, arm in zip(grid, arms, strict=True):
             whole = _frames.ordered(_frames.where(cells, {"arm": arm}), "budget")
             for index, density in enumerate(densities):
@@ -112,13 +126,13 @@ def budget_figure(
             Line2D([], [], color=shade, marker="o", label=f"{density}")
             for shade, density in zip(shades, densities, strict=True)
         ]
-        _legend(figure, handles, "slices per volume:")
+        legend(figure, handles, "slices per volume:")
     return figure
 
 
 def _lines(axes: Axes, cells: pd.DataFrame, metric: str) -> None:
     """Draws one line an arm, set apart sideways so that bars do not cover."""
-    looks = _style.looks(cells["strategy"])
+    looks = _palette.looks(cells["strategy"])
     arms = list(dict.fromkeys(cells["arm"]))
     for index, arm in enumerate(arms):
         part = _frames.where(cells, {"arm": arm})
@@ -153,7 +167,7 @@ def _bars(
         color=color,
         marker=stroke.marker,
         linestyle=stroke.line,
-        mec="white",
+        mec=_palette.PAPER,
         mew=0.5,
     )
     for place, value in zip(at, middle, strict=True):
@@ -182,7 +196,7 @@ def _log_ticks(axes: Axes, values: list[int]) -> None:
 
 
 def _arm_legend(figure: Figure, cells: pd.DataFrame) -> None:
-    looks = _style.looks(cells["strategy"])
+    looks = _palette.looks(cells["strategy"])
     arms = {str(row["arm"]): row for row in _frames.records(cells)}
     handles = [
         Line2D(
@@ -195,7 +209,7 @@ def _arm_legend(figure: Figure, cells: pd.DataFrame) -> None:
         )
         for arm, row in arms.items()
     ]
-    _legend(figure, handles, "")
+    legend(figure, handles, "")
 
 
 def _limits(grid, cells: pd.DataFrame, metric: str, ceiling: Level | None) -> None:
@@ -206,7 +220,7 @@ def _limits(grid, cells: pd.DataFrame, metric: str, ceiling: Level | None) -> No
     room = max(high - low, 1e-3)
     for axes in grid:
         axes.set_ylim(low - 0.09 * room, high + 0.14 * room)
-        axes.grid(axis="y", color=_style.GRID, linewidth=0.7)
+        axes.grid(axis="y", color=_palette.GRID, linewidth=0.7)
         axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
         if ceiling is not None:
             _ceiling(axes, metric, ceiling)
@@ -254,7 +268,7 @@ def _outside(axes: Axes, at: float, value: float, stroke: _Stroke) -> None:
 
 def _ceiling(axes: Axes, metric: str, ceiling: Level) -> None:
     value = ceiling.estimate
-    axes.axhline(value, color=_style.CEILING, linestyle=(0, (6, 3)), linewidth=1.1)
+    axes.axhline(value, color=_palette.CEILING, linestyle=(0, (6, 3)), linewidth=1.1)
     axes.annotate(
         f"all labels {_style.decimals(metric, value)}",
         (0.99, value),
@@ -263,7 +277,7 @@ def _ceiling(axes: Axes, metric: str, ceiling: Level) -> None:
         textcoords="offset points",
         ha="right",
         fontsize=8,
-        color=_style.CEILING,
+        color=_palette.CEILING,
     )
 
 
@@ -274,7 +288,7 @@ _LEGEND_ROW = 0.18
 """Height of a row in inches."""
 
 
-def _legend(figure: Figure, handles: list[Line2D], title: str) -> None:
+def legend(figure: Figure, handles: list[Line2D], title: str) -> None:
     if len(handles) < 2:
         return
     if title:

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from slicebench.errors import InputError
-from slicebench.report import _style
+from slicebench.report import _palette, _style
 
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile)
 
@@ -132,7 +132,9 @@ def _row(grid, examples: Examples, row: int, aspect: float) -> None:
     for axes, prediction in zip(grid[2:], examples.predictions[row], strict=True):
         _areas(axes, prediction)
         for index in _present(truth):
-            axes.contour(truth == index, [0.5], colors="white", linewidths=0.9)
+            axes.contour(
+                truth == index, [0.5], colors=_palette.FIXED_WHITE, linewidths=0.9
+            )
 
 
 def _present(label: UInt8[np.ndarray, "height width"]) -> list[int]:
@@ -148,7 +150,7 @@ def _areas(axes: Axes, label: UInt8[np.ndarray, "height width"]) -> None:
 
 
 def _class_color(index: int) -> str:
-    return _style.CLASS_COLORS[(index - 1) % len(_style.CLASS_COLORS)]
+    return _palette.CLASS_COLORS[(index - 1) % len(_palette.CLASS_COLORS)]
 
 
 def _class_legend(figure: Figure, classes: tuple[str, ...]) -> None:
@@ -158,7 +160,7 @@ def _class_legend(figure: Figure, classes: tuple[str, ...]) -> None:
         Patch(color=_class_color(index), alpha=0.7, label=name)
         for index, name in enumerate(classes, start=1)
     ]
-    outline = Patch(fill=False, edgecolor=_style.FAINT, label="truth (outline)")
+    outline = Patch(fill=False, edgecolor=_palette.FAINT, label="truth (outline)")
     figure.legend(
         handles=[*handles, outline], loc="outside lower left", ncols=6, fontsize=8
     )

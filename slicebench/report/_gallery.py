@@ -8,6 +8,7 @@ from slicebench.report import (
     _cells,
     _curves,
     _examples,
+    _forest,
     _frames,
     _inline,
     _maps,
@@ -52,25 +53,44 @@ def section_figures(
             caption=f"{_BARS}{dashed} The lower line of ticks gives volumes "
             f"{_style.TIMES} slices.",
             alt=_density_alt(drawn, place, metric, level),
+            narrow=_curves.density_figure(
+                drawn, metric=metric, ceiling=level, narrow=True
+            ),
         )
     ]
     if metric != "dice":
         return views
     if len(set(drawn["budget"])) > 1:
-        views.append(
-            _inline.publish(
-                _curves.budget_figure(drawn, metric=metric, ceiling=level),
-                folder,
-                name=f"{metric}-over-budget-{section}",
-                title=f"{place}: {name} over budget",
-                caption=f"{_BARS}{dashed} Dark: few slices in each of many volumes.",
-                alt=f"{name} over annotated slices in {place}, one line a number of "
-                "slices per volume; the values stand in cells.csv.",
-            )
-        )
-    if len(drawn) > 1:
+        views.append(_budget(drawn, folder, section, place, level))
+    if _several_allocations(drawn):
         views.append(_map(drawn, folder, section, place, metric))
     return views
+
+
+def _several_allocations(drawn: pd.DataFrame) -> bool:
+    """Returns whether a map would show more than one field an arm."""
+    return any(len(part) > 1 for _, part in _frames.groups(drawn, ["arm"]))
+
+
+def _budget(
+    drawn: pd.DataFrame,
+    folder: Path,
+    section: str,
+    place: str,
+    level: _curves.Level | None,
+) -> _inline.FigureView:
+    dashed = " Dashed: the same network on all labels." if level else ""
+    return _inline.publish(
+        _curves.budget_figure(drawn, metric="dice", ceiling=level),
+        folder,
+        name=f"dice-over-budget-{section}",
+        title=f"{place}: Dice over budget",
+        caption=f"{_BARS}{dashed} The first colours of the legend: few slices in each "
+        "of many volumes.",
+        alt=f"Dice over annotated slices in {place}, one line a number of slices per "
+        "volume; the values stand in cells.csv.",
+        narrow=_curves.budget_figure(drawn, metric="dice", ceiling=level, narrow=True),
+    )
 
 
 def _map(
@@ -81,6 +101,7 @@ def _map(
     return _inline.publish(
         _maps.allocation_figure(drawn, metric=metric),
         folder,
+        narrow=_maps.allocation_figure(drawn, metric=metric, narrow=True),
         name=f"{metric}-allocations-{section}",
         title=f"{place}: {name} of every allocation",
         caption="Mean score and half the width of its 95 % interval; budgets lie on "
@@ -129,13 +150,14 @@ def forest_figures(contrasts: pd.DataFrame, folder: Path) -> list[_inline.Figure
         ]
         views.append(
             _inline.publish(
-                _maps.forest_figure(part, metric=metric),
+                _forest.forest_figure(part, metric=metric),
                 folder,
                 name=_inline.slug("contrasts", metric),
                 title=f"Contrasts in {name}",
                 caption="Estimate and 95 % interval; right of zero favours the side "
                 "named first. Shaded: the margin. Open: inconclusive or exploratory.",
                 alt=f"Contrasts in {name}. {'; '.join(lines)}.",
+                narrow=_forest.forest_figure(part, metric=metric, narrow=True),
             )
         )
     return views

@@ -67,10 +67,12 @@ def missing_trials(run: _reading.Run) -> Table:
     trials are counted together in the last row.
     """
     planned = int(run.experiment["num_trials"])
-    wanted = int(run.experiment.get("num_seeds", 0))
+    every = int(run.experiment.get("num_seeds", 0))
+    by_task: dict[str, int] = run.experiment.get("seeds_by_task") or {}
     rows: list[dict[str, Any]] = []
     trials = _frames.keep(run.trials, run.trials["strategy"] != "all")
     for cell, part in _frames.groups(trials, [*spec.CELL_FIELDS, "fold"]):
+        wanted = by_task.get(str(cell["task"]), every)
         if len(part) < wanted:
             rows.append(
                 {

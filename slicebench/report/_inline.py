@@ -8,7 +8,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from slicebench.report import _style
+from slicebench.report import _palette, _style
 
 
 class FigureView(NamedTuple):
@@ -19,6 +19,7 @@ class FigureView(NamedTuple):
       title: What it shows, in a few words.
       caption: How to read it.
       svg: Markup with the alternative text inside.
+      narrow: The same for a phone, empty where the first one does.
       width: Full width on a wide screen, in CSS pixels.
       least: Width below which its text could not be read any more.
     """
@@ -27,12 +28,20 @@ class FigureView(NamedTuple):
     title: str
     caption: str
     svg: Markup
+    narrow: Markup
     width: int
     least: int
 
 
 def publish(
-    figure: Figure, folder: Path, *, name: str, title: str, caption: str, alt: str
+    figure: Figure,
+    folder: Path,
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    alt: str,
+    narrow: Figure | None = None,
 ) -> FigureView:
     """Writes a figure as PNG and SVG and returns it for the page.
 
@@ -43,6 +52,7 @@ def publish(
       title: What it shows.
       caption: How to read it.
       alt: What a reader who cannot see it should be told.
+      narrow: The figure arranged for a phone; for the page alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.png").write_bytes(_style.png_bytes(figure))
@@ -54,16 +64,24 @@ def publish(
         title=title,
         caption=caption,
         svg=inline(svg, name, alt),
+        narrow=_phone(narrow, name, alt),
         width=round(inches * 105),
         least=round(inches * 84) if inches > 6 else 300,
     )
+
+
+def _phone(figure: Figure | None, name: str, alt: str) -> Markup:
+    if figure is None:
+        return Markup()
+    return inline(_style.svg_text(figure), f"{name}-narrow", alt)
 
 
 def inline(svg: str, name: str, alt: str) -> Markup:
     """Returns an SVG file as an element of an HTML page.
 
     Its ids get the figure's name in front, so that they are unique on the page;
-    its metadata, addresses of namespaces and page-wide style are left out.
+    its metadata, addresses of namespaces and page-wide style are left out, and its
+    colours follow the page.
 
     Args:
       svg: SVG file written by matplotlib.
@@ -74,6 +92,7 @@ def inline(svg: str, name: str, alt: str) -> Markup:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r'\sxmlns(?::\w+)?="[^"]*"', "", body)
+    body = _palette.adaptive(body)
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r"url\(#", f"url(#{name}-", body)
     body = re.sub(r'xlink:href="#', f'href="#{name}-', body)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from slicebench.report import _curves, _frames, _style
+from slicebench.report import _curves, _frames, _palette, _style
 
 _FEW = 6
 """Strategies up to which three panels stand side by side."""
@@ -16,7 +16,9 @@ _SMALLEST_TEXT = 4.5
 """Size in points below which a field's number is left to the table."""
 
 
-def overlap_figure(pairs: pd.DataFrame, *, arms: Sequence[str]) -> Figure:
+def overlap_figure(
+    pairs: pd.DataFrame, *, arms: Sequence[str], narrow: bool = False
+) -> Figure:
     """Overlap of every two strategies, one panel a number of slices per volume.
 
     Args:
@@ -25,6 +27,7 @@ def overlap_figure(pairs: pd.DataFrame, *, arms: Sequence[str]) -> Figure:
         be NaN); each pair once.
       arms: Every arm, at least two, in the order of drawing; `arm_a` of a pair
         comes before its `arm_b`.
+      narrow: One panel below the other, for a phone.
 
     Returns:
       The figure; each field gives the mean Jaccard index, light is alike.
@@ -33,8 +36,11 @@ def overlap_figure(pairs: pd.DataFrame, *, arms: Sequence[str]) -> Figure:
     fields = len(arms) - 1
     with _style.house():
         columns = 3 if len(arms) <= _FEW else 2
-        figure, grid = _curves.panels(len(densities), columns, 1.0 + 0.27 * fields)
+        figure, grid = _curves.panels(
+            len(densities), columns, 1.0 + 0.27 * fields, narrow=narrow
+        )
         across = min(len(densities), 2 if len(densities) == 4 else columns)
+        across = 1 if narrow else across
         room = (float(figure.get_size_inches()[0]) - 1.5) / across - 0.15
         size = min(8.0, 72 * room / fields / 2.7)
         for axes, density in zip(grid, densities, strict=True):
@@ -56,7 +62,7 @@ def _triangle(
         image[at] = row["jaccard"]
     # Most overlaps are small: their square root spreads them over the colours.
     shade = np.sqrt(image)
-    axes.pcolormesh(shade, cmap="cividis", vmin=0, vmax=1, ec="white", lw=0.8)
+    axes.pcolormesh(shade, cmap="cividis", vmin=0, vmax=1, ec=_palette.PAPER, lw=0.8)
     for (row, column), value in np.ndenumerate(image):
         if np.isfinite(value) and size >= _SMALLEST_TEXT:
             axes.text(
@@ -66,7 +72,7 @@ def _triangle(
                 ha="center",
                 va="center_baseline",
                 fontsize=size,
-                color="white" if shade[row, column] < 0.55 else "black",
+                color=_palette.FIXED_WHITE if shade[row, column] < 0.55 else "black",
             )
     names = [_style.words(arm) for arm in arms]
     at = np.arange(len(arms) - 1) + 0.5

@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from slicebench import statistics
-from slicebench.report import _inline, _reading, _style, _tables, _words
+from slicebench.report import (
+    _inline,
+    _palette,
+    _reading,
+    _style,
+    _tables,
+    _words,
+)
 from slicebench.report._tables import Column
 
 _TEXT = (
@@ -112,6 +119,7 @@ def _figure(
     return _inline.publish(
         ranking_figure(ranking),
         folder,
+        narrow=ranking_figure(ranking, narrow=True),
         name=f"ranking-{_inline.slug(place['task'], place['dims'], index)}",
         title=f"{_place(place)}: ranks of the strategies",
         caption=(
@@ -128,20 +136,25 @@ def _figure(
     )
 
 
-def ranking_figure(ranking: statistics.Ranking) -> Figure:
+def ranking_figure(ranking: statistics.Ranking, *, narrow: bool = False) -> Figure:
     """Mean ranks with critical differences, and shares of being first.
 
     Args:
       ranking: Strategies, best first.
+      narrow: One panel below the other, for a phone.
 
     Returns:
       The figure, one row a strategy.
     """
-    looks = _style.looks(arm["strategy"] for arm in ranking.arms)
+    looks = _palette.looks(arm["strategy"] for arm in ranking.arms)
     with _style.house():
         height = 0.9 + _ROW * len(ranking.arms)
-        figure = Figure(figsize=(8.0, height), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+        size = (_style.NARROW, 2 * height) if narrow else (8.0, height)
+        figure = Figure(figsize=size, layout="constrained")
+        if narrow:
+            left, right = figure.subplots(2, 1, sharey=True)
+        else:
+            left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
         for row, arm in enumerate(ranking.arms):
             color = looks[arm["strategy"]].color
             half = ranking.test.critical_difference / 2
@@ -153,7 +166,8 @@ def ranking_figure(ranking: statistics.Ranking) -> Figure:
                 alpha=0.35,
                 solid_capstyle="butt",
             )
-            left.plot(arm["mean_rank"], row, looks[arm["strategy"]].marker, color=color)
+            marker = looks[arm["strategy"]].marker
+            left.plot(arm["mean_rank"], row, marker=marker, color=color)
             right.barh(row, arm["p_best"], height=0.6, color=color)
         _finish(left, right, ranking)
     return figure
@@ -164,8 +178,8 @@ def _finish(left: Axes, right: Axes, ranking: statistics.Ranking) -> None:
     left.set_yticks(np.arange(len(names)), names)
     left.set_ylim(len(names) - 0.5, -0.5)
     left.set_xlabel("mean rank (1 is best)")
-    left.grid(axis="x", color=_style.GRID)
+    left.grid(axis="x", color=_palette.GRID)
     right.set_xlim(0, 1)
     right.set_xlabel("share of redraws in which it is first")
     right.tick_params(axis="y", length=0)
-    right.grid(axis="x", color=_style.GRID)
+    right.grid(axis="x", color=_palette.GRID)

@@ -24,7 +24,7 @@ class Run:
       trials: One row a finished trial.
       results: One row a score.
       compute: Content of compute.json, empty without it.
-      examples: Example predictions by task.
+      examples: Example predictions by task; none where images are not wanted.
     """
 
     workdir: Path
@@ -42,12 +42,11 @@ class Run:
         return {"name": name, "synthetic": False, "classes": []}
 
 
-def read_run(workdir: Path) -> Run:
-    """Reads a work folder.
+def read_experiment(workdir: Path) -> dict[str, Any]:
+    """Reads experiment.json of a work folder.
 
     Raises:
-      InputError: The folder or its experiment.json is missing, or a file is
-        damaged.
+      InputError: The folder or the file is missing, or the file is damaged.
     """
     if not workdir.is_dir():
         raise InputError(f"--workdir={workdir}: no such folder; give a run's folder")
@@ -61,16 +60,29 @@ def read_run(workdir: Path) -> Run:
     missing = [name for name in _NEEDED if name not in experiment]
     if missing:
         raise InputError(f"{path}: fields missing: {', '.join(missing)}")
+    return experiment
+
+
+def read_run(workdir: Path, *, images: bool = True) -> Run:
+    """Reads a work folder.
+
+    Args:
+      workdir: Work folder of a run.
+      images: Whether example pictures are read.
+
+    Raises:
+      InputError: The folder or its experiment.json is missing, or a file is
+        damaged.
+    """
+    experiment = read_experiment(workdir)
     store = Store(workdir)
     compute = workdir / "compute.json"
+    pictures = sorted((workdir / "examples").glob("*.npz")) if images else []
     return Run(
         workdir=workdir,
         experiment=experiment,
         trials=statistics.unite_ceilings(store.read_trials()),
         results=statistics.split_false_positives(store.read_results()),
         compute=read_json(compute) if compute.is_file() else {},
-        examples={
-            file.stem: _examples.read_examples(file)
-            for file in sorted((workdir / "examples").glob("*.npz"))
-        },
+        examples={file.stem: _examples.read_examples(file) for file in pictures},
     )

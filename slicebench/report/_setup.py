@@ -12,7 +12,9 @@ from slicebench.report._tables import Column, Table
 
 def setup_tables(run: _reading.Run) -> list[Table]:
     """Returns networks and schedules, compute used, versions and device."""
-    return [_programs(run.experiment), _compute(run), _versions(run.experiment)]
+    folders = merged(run.experiment)
+    rest = [_programs(run.experiment), _compute(run), _versions(run.experiment)]
+    return [folders, *rest] if folders else rest
 
 
 def _programs(experiment: dict[str, Any]) -> Table:
@@ -89,6 +91,14 @@ def _compute(run: _reading.Run) -> Table:
     working = sum(
         float(used.get(key) or 0) for key in ("training_seconds", "evaluation_seconds")
     )
+    if used.get("wall_seconds"):
+        hours = float(used["wall_seconds"]) / 3600
+        rows.append(
+            {
+                "quantity": "device-hours (wall time x devices)",
+                "value": hours * _devices(run.experiment),
+            }
+        )
     if working > 0:
         rate = 3600 * len(run.trials) / working
         rows.append({"quantity": "trials per hour, without compiling", "value": rate})
@@ -97,6 +107,46 @@ def _compute(run: _reading.Run) -> Table:
         title="Compute used",
         frame=pd.DataFrame(rows, columns=["quantity", "value"]),
         columns=(Column("quantity", "Quantity"), Column("value", "Value", "number")),
+        open=True,
+    )
+
+
+def _devices(experiment: dict[str, Any]) -> float:
+    count = experiment.get("device", {}).get("count", 1)
+    return float(count) if isinstance(count, int) else 1.0
+
+
+def merged(experiment: dict[str, Any]) -> Table | None:
+    """Returns the folders that a merged run is made of, None for a single run."""
+    sources = experiment.get("merged_from")
+    if not sources:
+        return None
+    rows = [
+        {
+            "folder": source["folder"],
+            "tasks": ", ".join(dict.fromkeys(source["tasks"])),
+            "trials": source["trials"],
+            "planned": source["planned"],
+            "device": _settings(source["device"]),
+            "versions": _settings(source["versions"]),
+            "wall_seconds": source["wall_seconds"],
+        }
+        for source in sources
+    ]
+    columns = (
+        Column("folder", "Folder"),
+        Column("tasks", "Tasks"),
+        Column("trials", "Trials", "count"),
+        Column("planned", "Planned", "count"),
+        Column("device", "Device"),
+        Column("versions", "Versions"),
+        Column("wall_seconds", "Wall time, s", "number"),
+    )
+    return Table(
+        name="merged",
+        title="Merged folders",
+        frame=pd.DataFrame(rows, columns=[column.key for column in columns]),
+        columns=columns,
         open=True,
     )
 
@@ -120,6 +170,14 @@ def _versions(experiment: dict[str, Any]) -> Table:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def rebuild(experiment: dict[str, Any], *, images: bool = True) -> str:
+    """Returns the command that makes the report from results."""
+    sources = [source["folder"] for source in experiment.get("merged_from", ())]
+    where = f"{','.join(sources)} --out=DIR" if sources else "DIR"
+    hidden = "" if images else " --no_images"
+    return f"python -m slicebench.report --workdir={where}{hidden}"
 
 
 def splits(experiment: dict[str, Any]) -> list[dict[str, Any]]:

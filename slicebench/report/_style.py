@@ -1,42 +1,23 @@
-"""One look for every figure: colours, markers, names and how files are written.
-
-Colours are those of Okabe and Ito ("Color universal design", 2008), with their
-yellow left out and tones of Tol (2021) added, so that they stay apart
-for the common kinds of colour blindness; markers and dashes say the same again.
-"""
+"""One look for every figure: sizes, names and how files are written."""
 
 import contextlib
 import io
-import itertools
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from slicebench.report._palette import FAINT, INK, PAPER
 
 TIMES = "\u00d7"
 MINUS = "\u2212"
 ABSENT = "\u2013"
 
-INK = "#1f2933"
-FAINT = "#6b7785"
-GRID = "#dfe3e8"
-CEILING = "#3d4852"
-MARGIN = "#e9ecef"
-
-VERDICT_COLORS = {
-    "superior": "#0b6e4f",
-    "equivalent": "#1f5fa8",
-    "noninferior": "#3b7ea1",
-    "inferior": "#a8321f",
-    "inconclusive": "#7a6000",
-    "exploratory": "#5f6b7a",
-}
-"""Verdict to colour; each is at least 4.5 : 1 against white."""
-
-CLASS_COLORS = ("#e69f00", "#56b4e9", "#cc79a7", "#009e73", "#f0e442", "#d55e00")
-"""Colours of classes on grey images, in the order of the class list."""
+WIDE = 9.8
+NARROW = 4.2
+"""Width of a page's figures in inches, and of those for a phone."""
 
 _DASHES: tuple[Any, ...] = (
     "-",
@@ -70,62 +51,11 @@ _RC: dict[Any, Any] = {
     "legend.fontsize": 8.5,
     "lines.linewidth": 1.5,
     "lines.markersize": 5,
-    "figure.facecolor": "white",
+    "figure.facecolor": PAPER,
     "svg.fonttype": "none",
     "svg.hashsalt": "slicebench",
     "path.simplify": True,
 }
-
-
-class Look(NamedTuple):
-    """How one strategy is drawn everywhere."""
-
-    color: str
-    marker: str
-
-
-_KNOWN = {
-    "random": Look("#0072b2", "o"),
-    "fixed_interval": Look("#d55e00", "s"),
-    "k_center": Look("#009e73", "^"),
-    "representative": Look("#b5548f", "D"),
-    "all": Look(CEILING, "X"),
-}
-_SPARE = (
-    Look("#56b4e9", "v"),
-    Look("#e69f00", "P"),
-    Look("#332288", "<"),
-    Look("#882255", ">"),
-    Look("#117733", "p"),
-    Look("#8c6d1f", "h"),
-    Look("#4d4d4d", "*"),
-    Look("#cc6677", "d"),
-    Look("#44aa99", "H"),
-    Look("#999933", "8"),
-    Look("#aa4499", "X"),
-)
-
-
-def looks(strategies: Iterable[str]) -> dict[str, Look]:
-    """Returns one look per strategy, the same for the suite's own ones always.
-
-    >>> looks(["random", "mine"])["random"].color
-    '#0072b2'
-    """
-    names = sorted(set(strategies))
-    spare = itertools.cycle(_SPARE)
-    return {name: _KNOWN.get(name) or next(spare) for name in names}
-
-
-def rank(strategy: str) -> tuple[int, str]:
-    """Returns a sort key: the suite's own strategies first, simplest first.
-
-    >>> sorted(["mine", "k_center", "random"], key=rank)
-    ['random', 'k_center', 'mine']
-    """
-    known = list(_KNOWN)
-    place = known.index(strategy) if strategy in known else len(known)
-    return place, strategy
 
 
 def dash(index: int) -> Any:

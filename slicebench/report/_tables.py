@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from slicebench.report import _style
+from slicebench.report import _latex, _style
 
 Kind = Literal[
     "text", "count", "number", "share", "score", "interval", "range", "verdict"
@@ -55,6 +56,8 @@ class Table:
       metric: Whose decimals scores get; None: the row's `metric` column.
       only: Values that rows must have to be shown, by column.
       open: Whether the fold that holds it starts open.
+      row_ids: What the anchors of its rows start with, before the row's number in
+        the frame; empty: rows have none.
     """
 
     name: str
@@ -64,15 +67,25 @@ class Table:
     metric: str | None = None
     only: tuple[tuple[str, Any], ...] = ()
     open: bool = False
+    row_ids: str = ""
+
+    @property
+    def ids(self) -> list[str]:
+        """Anchor of every row that is shown, empty strings without anchors."""
+        numbers: list[Any] = self._shown().index.tolist()
+        return [f"{self.row_ids}-{n}" if self.row_ids else "" for n in numbers]
 
     @property
     def rows(self) -> list[list[Cell]]:
         """Fields to be shown, row by row."""
+        records: list[dict[Any, Any]] = self._shown().to_dict("records")
+        return [[self._cell(row, column) for column in self.columns] for row in records]
+
+    def _shown(self) -> Any:
         shown: Any = self.frame
         for column, value in self.only:
             shown = shown[shown[column] == value]
-        records: list[dict[Any, Any]] = shown.to_dict("records")
-        return [[self._cell(row, column) for column in self.columns] for row in records]
+        return shown
 
     def _cell(self, row: dict[Any, Any], column: Column) -> Cell:
         value = row[column.key]
@@ -97,11 +110,25 @@ def csv_value(value: Any) -> str:
 
 
 def write_tables(folder: Path, tables: list[Table]) -> None:
-    """Writes each frame once, one CSV file a name."""
+    """Writes each frame once, one CSV file a name, and what is shown as LaTeX.
+
+    Several views of one frame have a LaTeX file each, named by their rows.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in {table.name: table.frame for table in tables}.items():
         text = frame.map(csv_value) if len(frame) else frame
         text.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    for table in tables:
+        if table.columns and len(table.frame):
+            rows = [[cell.text for cell in row] for row in table.rows]
+            heads = [(column.label, column.numeric) for column in table.columns]
+            text = _latex.tabular(heads, rows, table.title)
+            (folder / f"{_latex_name(table)}.tex").write_text(text, encoding="utf-8")
+
+
+def _latex_name(table: Table) -> str:
+    parts = [str(value) for _, value in table.only if isinstance(value, str)]
+    return re.sub(r"[^a-z0-9_]+", "-", "-".join([table.name, *parts]).lower())
 
 
 def _absent(value: Any) -> bool:

@@ -1,10 +1,21 @@
 """Verdicts as the page shows them."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from slicebench import statistics
-from slicebench.report import _choices, _reading, _words
+from slicebench.report import _choices, _inline, _reading, _words
+
+_MEANING = {
+    "superior": "the side named first scores higher, beyond chance.",
+    "inferior": "the side named first scores lower, beyond chance.",
+    "equivalent": "whatever difference there is, it is smaller than the margin.",
+    "noninferior": "the side named first is at most the margin worse; whether it is "
+    "better remains open.",
+    "inconclusive": "the data leave it open: neither a difference nor its absence is "
+    "shown. That is not the same as no difference.",
+}
 
 
 def groups(
@@ -18,7 +29,7 @@ def groups(
       identical: Contrasts whose sides chose the same slices.
     """
     found: dict[str, dict[str, Any]] = {}
-    for contrast in summary["contrasts"]:
+    for number, contrast in enumerate(summary["contrasts"]):
         task = run.task(str(contrast["task"]))
         title = _words.title(contrast)
         group = found.setdefault(
@@ -37,9 +48,33 @@ def groups(
             "where": ", ".join(_words.factors(contrast.get("where") or {})),
             "sentence": _words.sentence(contrast),
             "notes": "; ".join(_notes(run, contrast, identical)),
+            "evidence": f"{_words.ROWS}-{number}",
+            "figure": _inline.slug("contrasts", contrast["metric"]),
         }
         group["exploratory" if explored else "rows"].append(item)
+    for group in found.values():
+        group["summary"] = _counted(group["rows"])
+        group["meanings"] = _meanings(group["rows"])
     return list(found.values())
+
+
+def _counted(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns how many verdicts of each kind there are, in one sentence."""
+    counts = Counter(str(row["verdict"]) for row in rows)
+    parts = [f"{counts[name]} {name}" for name in statistics.VERDICTS if counts[name]]
+    many = len(rows)
+    noun = "comparison" if many == 1 else "comparisons"
+    return f"{many} planned {noun}: {', '.join(parts)}." if rows else ""
+
+
+def _meanings(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Returns what the verdicts that occur mean, in plain words."""
+    present = {row["verdict"] for row in rows}
+    return [
+        {"name": name, "text": _MEANING[name]}
+        for name in statistics.VERDICTS
+        if name in present and name in _MEANING
+    ]
 
 
 def _notes(

@@ -92,6 +92,7 @@ def best_view(allocations: pd.DataFrame, section: _frames.Record) -> Table:
         title="Allocations that may be the best of their budget",
         frame=allocations,
         columns=(
+            Column("contrast", "Compared in"),
             Column("budget", "Budget", "count"),
             Column("num_volumes", "Volumes", "count"),
             Column("slices_per_volume", "Slices each", "count"),
@@ -126,6 +127,7 @@ def contrast_view(summary: dict[str, Any]) -> Table:
         title="All contrasts",
         frame=_contrast_frame(summary["contrasts"], _CONTRAST),
         columns=_CONTRAST,
+        row_ids=_words.ROWS,
     )
 
 

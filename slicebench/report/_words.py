@@ -23,6 +23,9 @@ _FACTORS = {
 
 FEW_SEEDS = 10
 
+ROWS = "contrast"
+"""What the anchors of the table of contrasts start with."""
+
 
 def verdict_lines(summary: Row, experiment: Row | None = None) -> list[str]:
     """Returns one line a contrast: where, what was gained, and the verdict.
@@ -97,8 +100,18 @@ def subject(contrast: Row) -> str:
     sides = (contrast.get("a") or {}, contrast.get("b") or {})
     if not any(sides):
         return str(contrast["name"])
-    first, second = (" with ".join(factors(side)) or "the rest" for side in sides)
+    first, second = (_side(side, contrast.get("where") or {}) for side in sides)
     return f"{first} instead of {second}"
+
+
+def _side(side: Row, where: Row) -> str:
+    """Returns one side in words; an allocation as volumes x slices."""
+    budget, slices = where.get("budget"), side.get("slices_per_volume")
+    alone = set(side) == {"slices_per_volume"}
+    if not (alone and isinstance(budget, int) and isinstance(slices, int) and slices):
+        return " with ".join(factors(side)) or "the rest"
+    plural = "" if slices == 1 else "s"
+    return f"{budget // slices} volumes {_style.TIMES} {slices} slice{plural}"
 
 
 def label(contrast: Row) -> str:
@@ -122,7 +135,7 @@ def sentence(contrast: Row) -> str:
         return f"{subject(contrast)}: no estimate ({contrast.get('reason')})"
     unit, name = _style.metric_unit(metric), _style.metric_name(metric)
     signed, size = (_style.decimals(metric, v) for v in (value, abs(value)))
-    edges = ", ".join(_edge(metric, contrast[edge]) for edge in ("low", "high"))
+    edges = ", ".join(edge(metric, contrast[end]) for end in ("low", "high"))
     if unit and value >= 0:
         gain = f"lowers {name} by {size} {unit} [{edges}]"
     elif unit:
@@ -134,7 +147,8 @@ def sentence(contrast: Row) -> str:
     return f"{subject(contrast)} {gain}"
 
 
-def _edge(metric: str, value: float | None) -> str:
+def edge(metric: str, value: float | None) -> str:
+    """Returns one end of an interval, a dash where it is not known."""
     if value is None or not math.isfinite(value):
         return _style.ABSENT
     return _style.decimals(metric, value)

@@ -12,6 +12,7 @@ from slicebench.report import (
     _curves,
     _gallery,
     _inline,
+    _palette,
     _style,
     _tables,
     _words,
@@ -93,12 +94,12 @@ def test_a_diverged_cell_does_not_squeeze_the_others():
 
 
 def test_strategies_keep_their_colours_whatever_else_is_drawn():
-    few = _style.looks(["random", "k_center"])
-    many = _style.looks(["a", "b", "random", "k_center", "fixed_interval", "c"])
+    few = _palette.looks(["random", "k_center"])
+    many = _palette.looks(["a", "b", "random", "k_center", "fixed_interval", "c"])
     assert all(many[name] == look for name, look in few.items())
     assert len(set(many.values())) == 6
     suite = ["random", "k_center", *(f"other{number}" for number in range(11))]
-    assert len(set(_style.looks(suite).values())) == 13
+    assert len(set(_palette.looks(suite).values())) == 13
 
 
 def test_budget_has_a_panel_an_arm():

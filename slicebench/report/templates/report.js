@@ -20,6 +20,21 @@ for (const table of document.querySelectorAll("table.sortable")) {
     body.append(...(down ? rows.reverse() : rows));
   }));
 }
+// A link into a folded part unfolds it.
+const reveal = () => {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  for (let part = target.closest("details"); part; part = part.parentElement.closest("details"))
+    part.open = true;
+  target.scrollIntoView();
+};
+addEventListener("hashchange", reveal);
+reveal();
+// A link pressed again moves no hash: it unfolds and scrolls all the same.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  if (link && link.hash === location.hash) reveal();
+});
 // A folded part is printed whole.
 addEventListener("beforeprint", () => {
   for (const part of document.querySelectorAll("details")) part.open = true;
