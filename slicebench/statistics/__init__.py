@@ -12,6 +12,11 @@ from slicebench.statistics._cells import (
     split_false_positives,
     unite_ceilings,
 )
+from slicebench.statistics._components import (
+    CrossedComponents,
+    crossed_components,
+    variance_table,
+)
 from slicebench.statistics._effects import LOWER_IS_BETTER, mean_over_classes
 from slicebench.statistics._evaluate import evaluate, families
 from slicebench.statistics._intervals import (
@@ -38,7 +43,20 @@ from slicebench.statistics._overlap import (
     expected_jaccard,
     overlap_matrix,
 )
-from slicebench.statistics._power import power, seeds_needed
+from slicebench.statistics._pooling import (
+    FEW_TASKS,
+    Pooled,
+    pool_contrasts,
+    random_effects,
+)
+from slicebench.statistics._power import (
+    cases_needed,
+    expected_error,
+    power,
+    resolvable,
+    seeds_needed,
+)
+from slicebench.statistics._randomisation import sign_flip, wilcoxon
 from slicebench.statistics._ranking import (
     Friedman,
     Ranking,
@@ -49,12 +67,14 @@ from slicebench.statistics._ranking import (
     rank_strategies,
 )
 from slicebench.statistics._replay import LOOKS_FILE, overall_state, replay_looks
-from slicebench.statistics._summary import summarise, write_summary
+from slicebench.statistics._strata import strata_means
+from slicebench.statistics._summary import summarise, summarise_tables, write_summary
 from slicebench.statistics._verdicts import VERDICTS, decide, holm
 
 __all__ = [
     "CEILING",
     "CHOICE_FACTORS",
+    "FEW_TASKS",
     "FIXED_MARGINS",
     "IDENTICAL",
     "LOOKS_FILE",
@@ -62,18 +82,23 @@ __all__ = [
     "MOST_COVERAGE",
     "VERDICTS",
     "Components",
+    "CrossedComponents",
     "Estimate",
     "Friedman",
     "Margin",
+    "Pooled",
     "Ranking",
     "best_allocation",
     "bootstrap_interval",
+    "cases_needed",
     "cell_table",
     "contrast_overlaps",
+    "crossed_components",
     "decide",
     "development_margin",
     "estimate_mean",
     "evaluate",
+    "expected_error",
     "expected_jaccard",
     "families",
     "friedman",
@@ -82,19 +107,27 @@ __all__ = [
     "mean_over_classes",
     "overall_state",
     "overlap_matrix",
+    "pool_contrasts",
     "power",
     "power_by_look",
     "probability_of_improvement",
+    "random_effects",
     "rank_distribution",
     "rank_strategies",
     "replay_looks",
     "resample",
+    "resolvable",
     "seeds_needed",
+    "sign_flip",
     "slices_saved",
     "split_false_positives",
+    "strata_means",
     "studentised_interval",
     "summarise",
+    "summarise_tables",
     "unite_ceilings",
     "variance_components",
+    "variance_table",
+    "wilcoxon",
     "write_summary",
 ]

@@ -13,9 +13,13 @@ import pandas as pd
 from slicebench.errors import InputError
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.statistics._cells import best_allocation, split_false_positives
-from slicebench.statistics._evaluate import Margins, Place, evaluate, families
+from slicebench.statistics._components import variance_table
+from slicebench.statistics._evaluate import Margins, Place, evaluate, families, place_of
 from slicebench.statistics._margins import FIXED_MARGINS, Margin, development_margin
+from slicebench.statistics._overlap import contrast_overlaps
+from slicebench.statistics._pooling import pool_contrasts
 from slicebench.statistics._replay import apply_looks
+from slicebench.statistics._strata import COVERAGE_UNKNOWN, strata_means
 
 SUMMARY_SCHEMA = 1
 """Number of the layout of experiment.json and summary.json."""
@@ -31,11 +35,7 @@ def summarise(workdir: str | os.PathLike[str]) -> dict[str, Any]:
       workdir: Work folder of a run, finished or not.
 
     Returns:
-      JSON-ready mapping: schema_version, experiment, contrasts (`evaluate`),
-      families (`families`), margins, best_allocations (one a slope contrast,
-      with its place and allocations) and sensitivity (the contrasts without
-      diverged trials and without trials that never saw a class, each only
-      where there are such trials).
+      What `summarise_tables` returns of it, with the looks of a sequential run.
 
     Raises:
       InputError: experiment.json or a part cannot be used.
@@ -43,21 +43,75 @@ def summarise(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(workdir)
     experiment = _read_experiment(folder / "experiment.json")
     store = Store(folder)
-    trials = store.read_trials()
-    results = split_false_positives(store.read_results())
+    summary = summarise_tables(experiment, store.read_results(), store.read_trials())
+    return apply_looks(summary, folder)
+
+
+def summarise_tables(
+    experiment: Mapping[str, Any], results: pd.DataFrame, trials: pd.DataFrame
+) -> dict[str, Any]:
+    """Returns the content of summary.json of results that are at hand.
+
+    Args:
+      experiment: Content of experiment.json; `experiment` and `contrasts` are used.
+      results: Tidy scores, as the store holds them, of one work folder or more.
+      trials: Their trials table.
+
+    Returns:
+      JSON-ready mapping:
+
+      - schema_version, experiment (its name).
+      - contrasts: `evaluate`'s entries, the reference for their fields. Beside
+        estimate, intervals, p values and verdict: `p_sign_flip`, `p_wilcoxon` and
+        `wilcoxon_note` (tests over seeds); `components` (sd_seed, sd_case,
+        sd_residual of the paired difference); `resolvable`, `seeds_needed`,
+        `cases_needed` (see `_supplement`); `poolable` and `not_pooled` (why not).
+      - families: one primary family each (`families`).
+      - margins: one place (task, target, dims, metric) each, with its source.
+      - best_allocations: one slope each, with its place and allocations.
+      - sensitivity: the contrasts without diverged trials and without trials that
+        never saw a class, each only where there are such trials.
+      - variance: components of every cell (`variance_table`), of the metrics that
+        contrasts compare.
+      - strata_means: each contrast averaged over budgets and densities of a task
+        (`strata_means`), what `pool_contrasts` takes, of several folders too.
+      - pooled: these over tasks (`pool_contrasts`).
+    """
     contrasts: list[dict[str, Any]] = experiment["contrasts"]
+    scores = split_false_positives(results)
     margins = _margins(contrasts, trials)
-    entries = evaluate(contrasts, results, trials, margins=margins)
-    summary = {
+    entries = evaluate(contrasts, scores, trials, margins=margins)
+    barriers = _barriers(contrasts, trials)
+    for entry, barrier in zip(entries, barriers, strict=True):
+        entry |= {"poolable": barrier is None, "not_pooled": barrier}
+    means = strata_means(contrasts, scores, trials, poolable=barriers)
+    metrics = sorted({contrast["metric"] for contrast in contrasts}) or ["dice"]
+    return {
         "schema_version": SUMMARY_SCHEMA,
         "experiment": experiment["experiment"],
         "contrasts": entries,
         "families": families(entries),
         "margins": [_margin_entry(place, m) for place, m in margins.items()],
-        "best_allocations": _best(entries, results, trials),
-        "sensitivity": _sensitivity(contrasts, entries, results, trials, margins),
+        "best_allocations": _best(entries, scores, trials),
+        "sensitivity": _sensitivity(contrasts, entries, scores, trials, margins),
+        "variance": variance_table(scores, trials, metrics=metrics),
+        "strata_means": means,
+        "pooled": pool_contrasts(means),
     }
-    return apply_looks(summary, folder)
+
+
+def _barriers(
+    contrasts: Sequence[Mapping[str, Any]], trials: pd.DataFrame
+) -> list[str | None]:
+    """Says of each contrast why it may not be pooled; None where it may."""
+    barriers: list[str | None] = []
+    for contrast in contrasts:
+        reason = None
+        for overlap in contrast_overlaps([contrast], trials):
+            if overlap["poolable"] is not True:
+                reason = overlap["reason"] or COVERAGE_UNKNOWN
+        barriers.append(reason)
+    return barriers
 
 
 def write_summary(workdir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -89,12 +143,7 @@ def _margins(
 ) -> dict[Place, Margin]:
     places: dict[Place, Margin] = {}
     for contrast in contrasts:
-        place = (
-            contrast["task"],
-            contrast["target"],
-            contrast["dims"],
-            contrast["metric"],
-        )
+        place = place_of(contrast)
         if contrast["metric"] in FIXED_MARGINS and place not in places:
             places[place] = development_margin(trials, *place)
     return places
@@ -153,6 +202,7 @@ def _sensitivity(
             trials,
             margins=margins,
             resamples=1,
+            supplement=False,
             drop_diverged=option == "drop_diverged",
             drop_unseen=option == "drop_unseen",
         )

@@ -38,20 +38,22 @@ FACTORS = {
 def tables(
     *cells: tuple[dict[str, Any], np.ndarray],
     metric: str = "dice",
-    seeds: Sequence[int] | None = None,
+    seeds: Sequence[int | tuple[int, int]] | None = None,
     cases: Sequence[str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns results and trials of cells given as factors and scores.
 
-    Scores are seed x case or seed x case x class; NaN leaves a score out.
+    Scores are seed x case or seed x case x class; NaN leaves a score out. A seed is
+    one number, or a pair of selection and training seed.
     """
     trials: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for changes, scores in cells:
         values = scores if scores.ndim == 3 else scores[:, :, None]
         for row, seed in enumerate(seeds or range(len(values))):
-            trial = {**FACTORS, **changes, "selection_seed": seed}
-            trial["training_seed"] = seed
+            selection, training = seed if isinstance(seed, tuple) else (seed, seed)
+            trial = {**FACTORS, **changes, "selection_seed": selection}
+            trial["training_seed"] = training
             trial["trial_id"] = spec.digest(trial)
             trials.append(trial)
             names = cases or [f"case{n}" for n in range(values.shape[1])]

@@ -5,8 +5,11 @@ from statsmodels.stats.power import TTestPower
 
 from slicebench.statistics import (
     Components,
+    cases_needed,
     estimate_mean,
+    expected_error,
     power,
+    resolvable,
     seeds_needed,
 )
 
@@ -104,3 +107,47 @@ def test_impossible_plans(change):
     shape = {"num_seeds": 3, "num_cases": 3, "components": MIXED, "margin": 0.01}
     with pytest.raises(ValueError, match="needed"):
         power("superior", **(shape | change))
+
+
+def test_cases_needed_is_the_fewest():
+    shape = {"margin": 0.01, "num_seeds": 40, "components": MIXED}
+    cases = cases_needed("superior", **shape)
+    assert power("superior", num_cases=cases, **shape) >= 0.8
+    assert power("superior", num_cases=cases - 1, **shape) < 0.8
+
+
+def test_seeds_can_be_the_limit():
+    assert (
+        cases_needed("superior", margin=0.001, components=MIXED, num_seeds=10) is None
+    )
+
+
+@pytest.mark.parametrize("claim", ["superior", "noninferior", "equivalent"])
+def test_the_resolvable_difference_is_where_power_is_reached(claim):
+    shape = {"num_seeds": 12, "num_cases": 25}
+    error, df = expected_error(MIXED, **shape)
+    found = resolvable(claim, error=error, df=df, num_contrasts=3)
+    reached = power(claim, margin=found, components=MIXED, num_contrasts=3, **shape)
+    assert reached == pytest.approx(0.8, abs=1e-4)
+    assert resolvable(claim, error=0.0, df=5.0) == 0
+
+
+def test_power_agrees_with_scipys_noncentral_t():
+    error, df = expected_error(MIXED, num_seeds=7, num_cases=9)
+    wanted = scipy.stats.nct.sf(scipy.stats.t.isf(0.025, df), df, 0.02 / error)
+    found = power("superior", margin=0.02, components=MIXED, num_seeds=7, num_cases=9)
+    assert found == pytest.approx(wanted, abs=1e-9)
+
+
+def test_folds_are_independent_parts():
+    one = expected_error(MIXED, num_seeds=4, num_cases=10)
+    five = expected_error(MIXED, num_seeds=20, num_cases=50, num_folds=5)
+    assert five[0] == pytest.approx(one[0] / np.sqrt(5))
+    assert five[1] == pytest.approx(5 * one[1])
+    shape = {"margin": 0.008, "components": MIXED, "num_folds": 5}
+    seeds = seeds_needed("superior", num_cases=100, **shape)
+    assert seeds % 5 == 0
+    assert power("superior", num_seeds=seeds, num_cases=100, **shape) >= 0.8
+    assert power("superior", num_seeds=seeds - 5, num_cases=100, **shape) < 0.8
+    with pytest.raises(ValueError, match="in 5 folds"):
+        power("superior", num_seeds=9, num_cases=100, **shape)
