@@ -63,7 +63,8 @@ def find_scans(
     declared = _declared(images)
     files = _files(images)
     names = tuple(channels or ()) or _channel_names(declared, files)
-    axis = slice_axis if slice_axis is not None else declared.get("slice_axis")
+    if slice_axis is None and declared.get("slice_axis") in (0, 1, 2):
+        slice_axis = int(str(declared["slice_axis"]))
     faults = [
         f"{case}: {len(paths)} files, but {len(names)} channels: {', '.join(names)}"
         for case, paths in files.items()
@@ -81,7 +82,7 @@ def find_scans(
             name=case,
             group=case,
             image_paths=paths,
-            slice_axis=_axis(paths[0]) if axis is None else axis,
+            slice_axis=_axis(paths[0]) if slice_axis is None else slice_axis,
         )
         for case, paths in files.items()
     ]

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from slicebench.data.intensity import is_ct
+from slicebench.data.intensity import fit_window, is_ct
 from slicebench.data.volumes import Scan
 from slicebench.planning.geometry import upright
 
-_CT_WINDOW = (-160.0, 240.0)
-"""Usual soft-tissue window: level 40, width 400 Hounsfield units."""
+_CT_WIDTH = 500.0
+"""Width of the soft-tissue window, in Hounsfield units."""
 _TAILS = (1.0, 99.0)
 
 
@@ -25,11 +25,12 @@ def window(
 
     Args:
       image: A volume.
-      channel: Its name; `CT` has the usual soft-tissue window, all else the first and
-        99th percentile of the volume.
+      channel: Its name; `CT` has a soft-tissue window round the mean of the body,
+        wherever the zero of its numbers lies, all else the first and 99th percentile.
     """
     if is_ct(channel):
-        return _CT_WINDOW
+        middle = fit_window(lambda: [image]).mean
+        return middle - _CT_WIDTH / 2, middle + _CT_WIDTH / 2
     low, high = np.percentile(image, _TAILS)
     return float(low), float(high) if high > low else float(low) + 1.0
 

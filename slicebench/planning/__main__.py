@@ -1,0 +1,184 @@
+"""Command line of the planner.
+
+python -m slicebench.planning --images=FOLDER --budget=N --out=DIR
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags
+
+from slicebench.errors import InputError
+from slicebench.planning.costs import Costs
+from slicebench.planning.evidence import Evidence, read_evidence, shipped
+from slicebench.planning.plan import Plan, Request, make_plan
+from slicebench.planning.writing import write_plan
+
+# Flags of its own: other programs of the suite define the same names.
+FLAGS = flags.FlagValues()
+_IMAGES = flags.DEFINE_string(
+    "images", None, "Folder of unlabelled scans.", flag_values=FLAGS
+)
+_OUT = flags.DEFINE_string("out", None, "Folder to be made.", flag_values=FLAGS)
+_BUDGET = flags.DEFINE_integer("budget", None, "Slices to annotate.", flag_values=FLAGS)
+_MINUTES = flags.DEFINE_float(
+    "minutes", None, "Annotator's time instead.", flag_values=FLAGS
+)
+_EVIDENCE = flags.DEFINE_list(
+    "evidence",
+    None,
+    "Work folders to rest on (default: the shipped table).",
+    flag_values=FLAGS,
+)
+_DENSITY = flags.DEFINE_integer(
+    "slices_per_volume", None, "Overrides the recommendation.", flag_values=FLAGS
+)
+_STRATEGY = flags.DEFINE_string(
+    "strategy", "stratified", "Slice strategy.", flag_values=FLAGS
+)
+_VOLUMES = flags.DEFINE_string(
+    "volume_strategy", "random", "Volume strategy.", flag_values=FLAGS
+)
+_FEATURES = flags.DEFINE_string(
+    "features", "intensity", "Slice features.", flag_values=FLAGS
+)
+_TEST = flags.DEFINE_integer(
+    "test_patients", 10, "Patients kept for a dense test set.", flag_values=FLAGS
+)
+_GROUPS = flags.DEFINE_string(
+    "groups",
+    None,
+    "FILE or FILE:COLUMN with the patient of each case.",
+    flag_values=FLAGS,
+)
+_CLASSES = flags.DEFINE_list(
+    "classes", None, "Names of the structures.", flag_values=FLAGS
+)
+_CHANNELS = flags.DEFINE_list(
+    "channels", None, "Channel names, such as CT.", flag_values=FLAGS
+)
+_AXIS = flags.DEFINE_integer(
+    "slice_axis", None, "Array axis over slices.", flag_values=FLAGS
+)
+_DIMS = flags.DEFINE_enum(
+    "dims", "2d", ["2d", "3d"], "Networks to come.", flag_values=FLAGS
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of every draw.", flag_values=FLAGS)
+_PREVALENCE = flags.DEFINE_float(
+    "prevalence", 1.0, "Share of slices that show the structures.", flag_values=FLAGS
+)
+_COSTS = {
+    name: flags.DEFINE_float(
+        f"cost_{name}",
+        getattr(Costs(), name),
+        f"Minutes or share: {name}.",
+        flag_values=FLAGS,
+    )
+    for name in (
+        field.name
+        for field in dataclasses.fields(Costs)
+        if field.name not in ("classes", "prevalence")
+    )
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes a plan and prints what it says."""
+    if len(argv) > 1:
+        raise InputError(f"unexpected argument {argv[1]!r}")
+    out = _folder("out", _OUT.value)
+    request = _request()
+    costs = Costs(
+        **{name: float(flag.value or 0) for name, flag in _COSTS.items()},
+        classes=max(1, len(request.classes)),
+        prevalence=_PREVALENCE.value,
+    )
+    plan = make_plan(request, _table(), costs)
+    path = write_plan(plan, out, tell=_progress)
+    sys.stderr.write("\n")
+    print("\n".join([*lines(plan), str(path)]))  # noqa: T201 - this is its output
+
+
+def _request() -> Request:
+    channels = _CHANNELS.value
+    return Request(
+        images=_folder("images", _IMAGES.value),
+        budget=_BUDGET.value,
+        minutes=_MINUTES.value,
+        slices_per_volume=_DENSITY.value,
+        strategy=_STRATEGY.value,
+        volume_strategy=_VOLUMES.value,
+        features=_FEATURES.value,
+        test_patients=_TEST.value,
+        groups=_GROUPS.value,
+        classes=tuple(_CLASSES.value or ()),
+        channels=tuple(channels) if channels else None,
+        slice_axis=_AXIS.value,
+        dims=_DIMS.value,
+        seed=_SEED.value,
+    )
+
+
+def _folder(flag: str, value: str | None) -> Path:
+    if not value:
+        raise InputError(f"--{flag}: not given; a folder is needed")
+    return Path(value)
+
+
+def _table() -> tuple[Evidence, ...]:
+    if not _EVIDENCE.value:
+        return shipped()
+    return tuple(e for folder in _EVIDENCE.value for e in read_evidence(Path(folder)))
+
+
+def lines(plan: Plan) -> list[str]:
+    """Returns what the plan says, for the terminal."""
+    volumes, counts = len(plan.choices), [len(c.slices) for c in plan.choices]
+    each = f"{min(counts)}" if min(counts) == max(counts) else "1 or more"
+    spread = each if each != "1 or more" else f"{min(counts)} to {max(counts)}"
+    found = [
+        f"{plan.budget} slices: {spread} of each of {volumes} volumes "
+        f"({plan.request.strategy}), about {plan.minutes:.0f} min",
+        f"{len(plan.test)} scans kept for testing, labelled densely: about "
+        f"{plan.test_minutes:.0f} min more",
+    ]
+    if plan.factors:
+        differs = ", ".join(f"{k} x{v:.1f}" for k, v in plan.factors.items())
+        found.append(f"differs from the evidence's task by: {differs}")
+    found += plan.recommendation.words
+    if plan.flips:
+        ratios = ", ".join(
+            f"{flip.ratio:g}: {flip.best or 'not known'}" for flip in plan.flips
+        )
+        found.append(
+            "best slices a volume at equal time, by minutes of opening a volume over "
+            f"minutes of a slice: {ratios}"
+        )
+    return found
+
+
+def _progress(line: str) -> None:
+    sys.stderr.write(f"\r{line}")
+    sys.stderr.flush()
+
+
+def run() -> None:
+    """Runs `main`; bad input ends with exit status 2 and one line."""
+    try:
+        app.run(main, flags_parser=_parse)
+    except InputError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(FLAGS(list(argv), known_only=True))
+    except flags.Error as error:
+        raise InputError(str(error)) from error
+
+
+if __name__ == "__main__":
+    run()

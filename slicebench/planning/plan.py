@@ -1,0 +1,226 @@
+"""One plan: scans in, test patients and chosen slices out."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from slicebench.data.scans import ScanFolder, find_scans
+from slicebench.data.volumes import Scan
+from slicebench.errors import InputError
+from slicebench.planning.choose import Choice, choose, reserve
+from slicebench.planning.costs import Costs
+from slicebench.planning.evidence import Evidence, Traits, nearest
+from slicebench.planning.recommend import (
+    Flip,
+    Recommendation,
+    flips,
+    recommend,
+    without_evidence,
+)
+from slicebench.planning.worklist import Row, make_rows
+from slicebench.selection import load_strata_file
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asks for; fields are the flags of the command line.
+
+    Attributes:
+      images: Folder of scans.
+      budget: Slices to annotate; None where minutes are given.
+      minutes: Annotator's time; None where a budget is given.
+      slices_per_volume: Slices of a volume; None takes the recommendation.
+      strategy: Slice strategy.
+      volume_strategy: Volume strategy.
+      features: Slice features for strategies that use them.
+      test_patients: Patients kept for a dense test set.
+      groups: FILE or FILE:COLUMN with the patient of each case; None where each case
+        is a patient.
+      classes: Names of the structures.
+      channels: Channel names; None takes dataset.json's.
+      slice_axis: Stored axis that runs over slices; None finds it.
+      dims: Networks that will be trained, `2d` or `3d`.
+      seed: Seed of every draw.
+    """
+
+    images: Path
+    budget: int | None = None
+    minutes: float | None = None
+    slices_per_volume: int | None = None
+    strategy: str = "stratified"
+    volume_strategy: str = "random"
+    features: str = "intensity"
+    test_patients: int = 10
+    groups: str | None = None
+    classes: tuple[str, ...] = ()
+    channels: tuple[str, ...] | None = None
+    slice_axis: int | None = None
+    dims: str = "2d"
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be annotated.
+
+    Attributes:
+      request: What was asked for.
+      folder: The scans.
+      test: Scans to be labelled densely and never trained on.
+      pool: Scans that may be annotated.
+      budget: Slices to annotate.
+      choices: Chosen slices in the order of work.
+      rows: The worklist.
+      recommendation: Allocation and reasons.
+      evidence: Task that it rests on; None where none is near.
+      factors: By which factor that task differs, trait by trait.
+      flips: Best density over the price of a volume, for a time budget.
+      costs: What annotation costs.
+    """
+
+    request: Request
+    folder: ScanFolder
+    test: tuple[Scan, ...]
+    pool: tuple[Scan, ...]
+    budget: int
+    choices: tuple[Choice, ...]
+    rows: tuple[Row, ...]
+    recommendation: Recommendation
+    evidence: Evidence | None
+    factors: dict[str, float]
+    flips: tuple[Flip, ...]
+    costs: Costs
+
+    @property
+    def minutes(self) -> float:
+        """Expected minutes of the worklist."""
+        return sum(row.minutes for row in self.rows)
+
+    @property
+    def test_minutes(self) -> float:
+        """Expected minutes of the dense test set."""
+        return sum(
+            sum(self.costs.of_slices(range(scan.shape[0]))) for scan in self.test
+        )
+
+
+def make_plan(request: Request, table: Sequence[Evidence], costs: Costs) -> Plan:
+    """Reads the scans, keeps test patients apart and chooses slices.
+
+    Args:
+      request: What is asked for.
+      table: Evidence to rest on.
+      costs: What annotation costs.
+
+    Raises:
+      InputError: Whatever is wrong with scans, flags or budget.
+    """
+    _check(request)
+    folder = find_scans(
+        request.images, slice_axis=request.slice_axis, channels=request.channels
+    )
+    if request.groups is not None:
+        folder = _grouped(folder, request.groups)
+    test, pool = reserve(folder.scans, request.test_patients, request.seed)
+    found = nearest(traits_of(pool, request, costs), table, request.dims)
+    evidence, factors = found or (None, {})
+    budget = request.budget
+    if budget is None:
+        budget = _affordable(request, evidence, len(pool), costs)
+    if evidence is None:
+        advice = without_evidence(budget, len(pool))
+    else:
+        advice = recommend(evidence, budget, len(pool), costs)
+    choices = choose(
+        folder,
+        pool,
+        budget=budget,
+        slices_per_volume=request.slices_per_volume or advice.slices_per_volume,
+        strategy=request.strategy,
+        volume_strategy=request.volume_strategy,
+        features=request.features,
+        seed=request.seed,
+    )
+    spent = budget * (costs.slice + costs.volume / advice.slices_per_volume)
+    return Plan(
+        request=request,
+        folder=folder,
+        test=test,
+        pool=pool,
+        budget=budget,
+        choices=choices,
+        rows=make_rows(folder.folder, choices, request.strategy, costs),
+        recommendation=advice,
+        evidence=evidence,
+        factors=factors,
+        flips=flips(evidence, request.minutes or spent, costs) if evidence else (),
+        costs=costs,
+    )
+
+
+def _check(request: Request) -> None:
+    if (request.budget is None) == (request.minutes is None):
+        raise InputError(
+            f"--budget={request.budget} and --minutes={request.minutes}: give one of "
+            "them"
+        )
+    for flag in ("budget", "minutes", "slices_per_volume"):
+        value = getattr(request, flag)
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{flag}={value}: a number above 0 is allowed")
+
+
+def _grouped(folder: ScanFolder, groups: str) -> ScanFolder:
+    path, _, column = groups.partition(":")
+    names = [scan.name for scan in folder.scans]
+    patients = load_strata_file(path, column or None, names)
+    scans = tuple(
+        dataclasses.replace(scan, group=patient)
+        for scan, patient in zip(folder.scans, patients, strict=True)
+    )
+    return dataclasses.replace(folder, scans=scans)
+
+
+def traits_of(pool: Sequence[Scan], request: Request, costs: Costs) -> Traits:
+    """Returns what decides which task is nearest."""
+    depth, height, width = np.median([scan.spacing for scan in pool], axis=0)
+    return Traits(
+        spacing=(float(depth), float(height), float(width)),
+        slices=float(np.median([scan.shape[0] for scan in pool])),
+        num_classes=len(request.classes) or None,
+        prevalence=costs.prevalence if costs.prevalence < 1 else None,
+    )
+
+
+def _affordable(
+    request: Request, evidence: Evidence | None, pool: int, costs: Costs
+) -> int:
+    """Returns the slices that a time buys, at the density that is recommended."""
+    minutes = request.minutes or 0.0
+    each = request.slices_per_volume
+    if each is None:
+        # Density and number of slices depend on each other: a few rounds settle it.
+        each = 1
+        for _ in range(_ROUNDS):
+            budget = max(1, costs.affordable(minutes, each))
+            advice = (
+                recommend(evidence, budget, pool, costs)
+                if evidence
+                else without_evidence(budget, pool)
+            )
+            if advice.slices_per_volume == each:
+                break
+            each = advice.slices_per_volume
+    budget = costs.affordable(minutes, each)
+    if budget < 1:
+        raise InputError(
+            f"--minutes={minutes:g}: one slice of one volume takes "
+            f"{costs.volume + costs.slice:.1f}"
+        )
+    return budget
+
+
+_ROUNDS = 8

@@ -1,0 +1,132 @@
+"""Writes a plan's folder: worklist, test cases, pictures, page and record."""
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from slicebench import spec
+from slicebench.errors import InputError
+from slicebench.planning import page, worklist
+from slicebench.planning.pictures import Planes, png
+from slicebench.planning.plan import Plan
+from slicebench.results import write_json_atomic
+
+SCHEMA = 1
+PLAN_FILE = "plan.json"
+_EPOCH = time.gmtime(0)
+
+
+def write_plan(
+    plan: Plan, out: Path, *, tell: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Writes everything into a folder that holds nothing yet.
+
+    Args:
+      plan: What is to be annotated.
+      out: Folder to be made.
+      tell: Called with a line of progress.
+
+    Returns:
+      Path of worklist.html.
+
+    Raises:
+      InputError: The folder exists and holds something.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"--out={out}: holds files; give a new or empty folder")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / worklist.THUMBNAILS).mkdir(parents=True)
+    costs, folder = plan.costs, plan.folder.folder
+    _write(partial / "worklist.csv", worklist.to_csv(plan.rows))
+    cases = worklist.test_cases_csv(plan.test, folder, costs)
+    _write(partial / "test_cases.csv", cases)
+    record = _record(plan)
+    digest = spec.digest([record["rows"], record["seed"]])
+    write_json_atomic(partial / PLAN_FILE, {**record, "digest": digest})
+    write_json_atomic(partial / "worklist.json", {"rows": record["rows"]})
+    sprites = _pictures(plan, partial, tell)
+    _write(partial / "worklist.html", page.render(plan, sprites, digest))
+    if out.exists():
+        out.rmdir()
+    partial.replace(out)
+    return out / "worklist.html"
+
+
+def _pictures(
+    plan: Plan, out: Path, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Writes thumbnails and contact sheet; returns the page's pictures."""
+    by_case: dict[str, list[worklist.Row]] = {}
+    for row in plan.rows:
+        by_case.setdefault(row.case, []).append(row)
+    sprites: list[dict[str, Any]] = []
+    shown: list[tuple[worklist.Row, Image.Image]] = []
+    for number, choice in enumerate(plan.choices, start=1):
+        planes = Planes(choice.scan, plan.folder.channels[0], page.LONGEST)
+        for row in by_case[choice.scan.name]:
+            picture = planes.picture(row.slice_index)
+            (out / row.thumbnail).write_bytes(png(picture))
+            shown.append((row, picture))
+        sprites.append(page.sprite(planes))
+        tell(f"pictures of {number} of {len(plan.choices)} volumes")
+    first, *rest = page.contact_sheet(shown)
+    first.save(
+        out / "contact_sheet.pdf",
+        save_all=True,
+        append_images=rest,
+        resolution=100,
+        title="Contact sheet",
+        creationDate=_EPOCH,
+        modDate=_EPOCH,
+    )
+    return sprites
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def _record(plan: Plan) -> dict[str, Any]:
+    """Returns plan.json: all that the way back and a second round need."""
+    request = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in dataclasses.asdict(plan.request).items()
+    }
+    advice = dataclasses.asdict(plan.recommendation)
+    content = {
+        "schema_version": SCHEMA,
+        "seed": plan.request.seed,
+        "request": request,
+        "images": str(plan.folder.folder.resolve()),
+        "channels": list(plan.folder.channels),
+        "classes": list(plan.request.classes),
+        "budget": plan.budget,
+        "minutes": round(plan.minutes, 2),
+        "test_minutes": round(plan.test_minutes, 1),
+        "costs": dataclasses.asdict(plan.costs),
+        "recommendation": advice,
+        "evidence": plan.evidence.name if plan.evidence else None,
+        "differs_by_factor": plan.factors,
+        "flips": [dataclasses.asdict(flip) for flip in plan.flips],
+        "cases": [
+            {
+                "case": scan.name,
+                "group": scan.group,
+                "side": side,
+                "files": [path.name for path in scan.image_paths],
+                "slice_axis": scan.slice_axis,
+                "slices": scan.shape[0],
+            }
+            for side, scans in (("test", plan.test), ("pool", plan.pool))
+            for scan in scans
+        ],
+        "rows": [dataclasses.asdict(row) for row in plan.rows],
+    }
+    return json.loads(json.dumps(content))
