@@ -164,6 +164,11 @@ def test_the_work_folder_may_not_be_a_file(folder):
         (["--steps=5,6"], ["--steps=5,6", "one value"]),
         (["--num_seeds=0"], ["--num_seeds=0", "1 or more"]),
         (["--num_seeds=two"], ["--num_seeds=two"]),
+        (["--stop_when_decided", "--num_seeds=1"], ["--num_seeds=1", "2 or more"]),
+        (
+            ["--stop_when_decided", "--experiment=label_ceiling"],
+            ["--stop_when_decided", "label_ceiling", "no primary contrast"],
+        ),
         (["--ceiling_seeds=-1"], ["--ceiling_seeds=-1", "0 or more"]),
         (["--width=0"], ["--width=0", "1 or more"]),
         (["--batch=-2"], ["--batch=-2", "1 or more"]),

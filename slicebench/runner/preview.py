@@ -109,23 +109,22 @@ def _contrasts(study: Study) -> list[str]:
 def _power(
     study: Study, contrast: dict[str, Any], margin: float, family_size: int
 ) -> str:
-    cases = min(
-        len(task.test)
-        for (name, _), task in study.tasks.items()
-        if name == contrast["task"]
-    )
-    seeds = study.experiment.num_seeds
+    name = contrast["task"]
+    folds = [task for (task_name, _), task in study.tasks.items() if task_name == name]
+    cases = sum(len(task.test) for task in folds)
+    seeds = len({t.selection_seed for t in study.trials if t.task == name})
     given: Any = {
         "margin": margin,
         "components": ASSUMED,
         "num_cases": cases,
         "num_contrasts": family_size,
+        "num_folds": len(folds),
         "difference": margin if contrast["claim"] == "superior" else 0.0,
     }
-    if min(seeds, cases) < 2:
+    if min(seeds, cases) < 2 * len(folds):
         return f"no power with {seeds} seeds and {cases} cases"
     if study.looks:
-        return _power_by_look(contrast["claim"], study.looks[contrast["task"]], given)
+        return _power_by_look(contrast["claim"], study.looks[name], given)
     reached = power(contrast["claim"], num_seeds=seeds, **given)
     text = f"{contrast['claim']}, power {reached:.2f}"
     if reached >= GOOD_POWER:

@@ -21,7 +21,7 @@ import scipy.stats
 from jaxtyping import Float
 
 from slicebench import spec
-from slicebench.statistics import _intervals, _sequential, _verdicts
+from slicebench.statistics import _intervals, _power, _sequential, _verdicts
 
 _stats: Any = scipy.stats
 
@@ -285,6 +285,7 @@ def power_by_look(
     num_cases: int,
     difference: float,
     num_contrasts: int = 1,
+    num_folds: int = 1,
     simulations: int = 20_000,
 ) -> list[float]:
     """Returns the probability that a claim has been shown by each look.
@@ -300,11 +301,13 @@ def power_by_look(
       num_cases: Test cases, at least 2.
       difference: True difference.
       num_contrasts: Contrasts of the family, which share the error (Bonferroni).
+      num_folds: Outer folds over which seeds and cases are spread.
       simulations: Simulated runs; equal calls draw equal ones.
     """
     alpha = _ALPHAS[f"p_{claim}"] / num_contrasts
     by_cases = components.sd_case**2 / num_cases
-    one_seed = components.sd_seed**2 + components.sd_residual**2 / num_cases
+    residual = components.sd_residual**2 * num_folds / num_cases
+    one_seed = components.sd_seed**2 + residual
     counts = np.array(seeds, float)
     variances = by_cases + one_seed / counts
     rng = np.random.default_rng(0)
@@ -319,7 +322,12 @@ def power_by_look(
         information = (1 / variances[: look + 1]).tolist()
         total = _sequential.spent(alpha, float(variances[-1]) / variance)
         bounds.append(_sequential.next_bound(information, bounds, total))
-        df = _expected_df(components, seeds[look], num_cases)
+        _, df = _power.expected_error(
+            components,
+            num_seeds=seeds[look],
+            num_cases=num_cases,
+            num_folds=num_folds,
+        )
         critical = float(_stats.t.isf(_stats.norm.sf(bounds[-1]), df))
         need = critical * math.sqrt(variance)
         above = means[:, look] > need - (0.0 if claim == "superior" else margin)
@@ -328,18 +336,3 @@ def power_by_look(
         shown |= above
         found.append(float(shown.mean()))
     return found
-
-
-def _expected_df(
-    components: _intervals.Components, num_seeds: int, num_cases: int
-) -> float:
-    """Returns Satterthwaite's degrees of freedom of the expected mean squares."""
-    residual = components.sd_residual**2
-    seed = num_cases * components.sd_seed**2 + residual
-    case = num_seeds * components.sd_case**2 + residual
-    squares = np.array([seed, case, residual])
-    freedom = np.array([num_seeds - 1, num_cases - 1, 1.0])
-    freedom[2] = freedom[0] * freedom[1]
-    floor = float(min(num_seeds, num_cases) - 1)
-    spread = float((squares**2 / freedom).sum())
-    return max((seed + case - residual) ** 2 / spread, floor) if spread > 0 else floor
