@@ -1,6 +1,7 @@
 """Command line of the planner.
 
 python -m slicebench.planning --images=FOLDER --budget=N --out=DIR
+python -m slicebench.planning import --plan=DIR --labels=FOLDER [--export=DATASET]
 """
 
 import dataclasses
@@ -13,6 +14,8 @@ from absl import app, flags
 from slicebench.errors import InputError
 from slicebench.planning.costs import Costs
 from slicebench.planning.evidence import Evidence, read_evidence, shipped
+from slicebench.planning.exporting import export_nnunet
+from slicebench.planning.importing import progress_lines, read_labels, to_json
 from slicebench.planning.plan import Plan, Request, make_plan
 from slicebench.planning.writing import write_plan
 
@@ -66,6 +69,24 @@ _DIMS = flags.DEFINE_enum(
     "dims", "2d", ["2d", "3d"], "Networks to come.", flag_values=FLAGS
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of every draw.", flag_values=FLAGS)
+_PLAN = flags.DEFINE_string(
+    "plan", None, "import: folder of the plan.", flag_values=FLAGS
+)
+_LABELS = flags.DEFINE_string(
+    "labels", None, "import: folder of finished segmentations.", flag_values=FLAGS
+)
+_STATE = flags.DEFINE_string(
+    "state", None, "import: worklist_state.json of the page.", flag_values=FLAGS
+)
+_EMPTY = flags.DEFINE_bool(
+    "empty_is_done",
+    False,
+    "import: planned slices without foreground are annotated, too.",
+    flag_values=FLAGS,
+)
+_EXPORT = flags.DEFINE_string(
+    "export", None, "import: nnU-Net v2 raw dataset to be made.", flag_values=FLAGS
+)
 _PREVALENCE = flags.DEFINE_float(
     "prevalence", 1.0, "Share of slices that show the structures.", flag_values=FLAGS
 )
@@ -85,9 +106,35 @@ _COSTS = {
 
 
 def main(argv: Sequence[str]) -> None:
-    """Writes a plan and prints what it says."""
-    if len(argv) > 1:
-        raise InputError(f"unexpected argument {argv[1]!r}")
+    """Writes a plan, or checks what came back, and prints what it says."""
+    if argv[1:] == ["import"]:
+        found = _import()
+    elif len(argv) > 1:
+        raise InputError(f"unexpected argument {argv[1]!r}; allowed: import")
+    else:
+        found = _plan()
+    print("\n".join(found))  # noqa: T201 - this is its output
+
+
+def _import() -> list[str]:
+    """Checks segmentations against a plan; exports them where asked to."""
+    imported = read_labels(
+        _folder("plan", _PLAN.value),
+        _folder("labels", _LABELS.value),
+        state=Path(_STATE.value) if _STATE.value else None,
+        classes=_CLASSES.value or (),
+        empty_is_done=_EMPTY.value,
+    )
+    found = progress_lines(imported)
+    if _EXPORT.value:
+        found += export_nnunet(imported, Path(_EXPORT.value))
+        record = Path(_EXPORT.value) / "annotations.json"
+        record.write_text(to_json(imported), encoding="utf-8")
+        found.append(_EXPORT.value)
+    return found
+
+
+def _plan() -> list[str]:
     out = _folder("out", _OUT.value)
     request = _request()
     costs = Costs(
@@ -98,7 +145,7 @@ def main(argv: Sequence[str]) -> None:
     plan = make_plan(request, _table(), costs)
     path = write_plan(plan, out, tell=_progress)
     sys.stderr.write("\n")
-    print("\n".join([*lines(plan), str(path)]))  # noqa: T201 - this is its output
+    return [*lines(plan), str(path)]
 
 
 def _request() -> Request:
