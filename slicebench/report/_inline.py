@@ -56,6 +56,8 @@ def publish(
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.png").write_bytes(_style.png_bytes(figure))
+    # What the layout found for the PNG holds for the SVG: it takes half the time.
+    figure.set_layout_engine("none")
     svg = _style.svg_text(figure)
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     inches = float(figure.get_size_inches()[0])

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slicebench import spec
+from slicebench import spec, statistics
 from slicebench.errors import InputError
 from slicebench.report import _compatible, _reading
 from slicebench.results import Store, read_json, write_json_atomic
@@ -29,6 +29,7 @@ class _Source(NamedTuple):
     trials: pd.DataFrame
     results: pd.DataFrame
     compute: dict[str, Any]
+    looks: dict[str, Any]
 
 
 def merge(workdirs: Sequence[Path], out: Path, *, images: bool = True) -> None:
@@ -49,11 +50,13 @@ def merge(workdirs: Sequence[Path], out: Path, *, images: bool = True) -> None:
     sources = [_read(folder) for folder in workdirs]
     _compatible.check([(s.folder, s.experiment) for s in sources])
     _refuse_conflicts(sources)
+    _refuse_shared_looks(sources)
     for name in _OWN:
         shutil.rmtree(out / name, ignore_errors=True)
     write_json_atomic(out / "experiment.json", _experiment(sources))
     write_json_atomic(out / "compute.json", _compute(sources))
     _copy_parts(sources, out)
+    _copy_looks(sources, out)
     if images:
         _copy_examples(sources, out)
 
@@ -73,14 +76,19 @@ def _check_target(workdirs: Sequence[Path], out: Path) -> None:
 
 def _read(folder: Path) -> _Source:
     experiment = _reading.read_experiment(folder)
-    store, compute = Store(folder), folder / "compute.json"
+    store = Store(folder)
     return _Source(
         folder,
         experiment,
         store.read_trials(),
         store.read_results(),
-        read_json(compute) if compute.is_file() else {},
+        _read_if_there(folder / "compute.json"),
+        _read_if_there(folder / statistics.LOOKS_FILE),
     )
+
+
+def _read_if_there(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
 
 
 def _refuse_conflicts(sources: Sequence[_Source]) -> None:
@@ -135,6 +143,32 @@ def _copy_some(origin: Path, target: Path, trials: Sequence[str]) -> None:
     wanted = set(trials)
     rows = [name in wanted for name in table.column("trial_id").to_pylist()]
     pq.write_table(table.filter(pa.array(rows)), target, compression="zstd")
+
+
+def _refuse_shared_looks(sources: Sequence[_Source]) -> None:
+    """Raises InputError where trials would be added to a run made look by look."""
+    for one, other in itertools.permutations(sources, 2):
+        sides = [{t["name"] for t in s.experiment["tasks"]} for s in (one, other)]
+        if one.looks and sides[0] & sides[1]:
+            raise InputError(
+                f"{one.folder} was run look by look (--stop_when_decided): the errors "
+                f"of its verdicts hold for its own trials, those of {other.folder} "
+                "cannot be added; report on each folder alone"
+            )
+
+
+def _copy_looks(sources: Sequence[_Source], out: Path) -> None:
+    """Writes the looks of all folders, whose tasks differ, one after another."""
+    found = [source.looks for source in sources if source.looks]
+    (out / statistics.LOOKS_FILE).unlink(missing_ok=True)
+    if found:
+        states = [str(looks["state"]) for looks in found]
+        merged = {
+            **found[0],
+            "looks": [look for looks in found for look in looks["looks"]],
+            "state": statistics.overall_state(states),
+        }
+        write_json_atomic(out / statistics.LOOKS_FILE, merged)
 
 
 def _copy_examples(sources: Sequence[_Source], out: Path) -> None:

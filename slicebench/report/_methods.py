@@ -168,7 +168,7 @@ def _statistics(run: _reading.Run, summary: Mapping[str, Any]) -> str:
     over = (
         " Findings over tasks are random-effects means with Hartung and Knapp's "
         "interval {hartung} and a prediction interval."
-        if summary.get("pooled")
+        if any(e.get("estimate") is not None for e in summary.get("pooled") or ())
         else ""
     )
     ranks = (

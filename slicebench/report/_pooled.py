@@ -47,11 +47,12 @@ def pooled(summary: Mapping[str, Any], folder: Path) -> _part.Part | None:
       summary: Content of summary.json, with `pooled`.
       folder: Where figures go.
     """
-    found: Sequence[Mapping[str, Any]] = summary.get("pooled") or ()
+    entries: Sequence[Mapping[str, Any]] = summary.get("pooled") or ()
+    found = [entry for entry in entries if entry.get("estimate") is not None]
     if not found:
         return None
     few = any(entry.get("case_series") for entry in found)
-    sentences = tuple(sentence(e) for e in found if e.get("estimate") is not None)
+    sentences = tuple(sentence(entry) for entry in found)
     views = [_view(key, part, folder) for key, part in _by_metric(found)]
     return _part.Part(
         id="pooled",
@@ -77,14 +78,7 @@ def sentence(entry: Mapping[str, Any]) -> str:
 
 
 def _by_metric(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, pd.DataFrame]]:
-    rows = [
-        row
-        for entry in found
-        if entry.get("estimate") is not None
-        for row in _rows(entry)
-    ]
-    if not rows:
-        return []
+    rows = [row for entry in found for row in _rows(entry)]
     groups = _frames.groups(pd.DataFrame(rows), ["metric"])
     return [(str(key["metric"]), part) for key, part in groups]
 

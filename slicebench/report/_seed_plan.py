@@ -21,6 +21,10 @@ _TEXT = (
 
 _COMPONENTS = (
     Column("place", "Where"),
+    Column("budget", "Budget", "count"),
+    Column("slices_per_volume", "Slices each", "count"),
+    Column("strategy", "Strategy"),
+    Column("interpolation", "Interpolation"),
     Column("metric", "Metric"),
     Column("sd_selection", "Selection", "number"),
     Column("sd_training", "Training", "number"),
@@ -76,7 +80,7 @@ def seed_plan(summary: Mapping[str, Any]) -> _part.Part | None:
 def _components(rows: Sequence[Mapping[str, Any]]) -> _tables.Table | None:
     if not rows:
         return None
-    shown = [{**_flat(row), "place": _words.place(row)} for row in rows]
+    shown = [{**_flat(row), "place": _words.title(row)} for row in rows]
     return _tables.Table(
         name="variance",
         title="Variance components (standard deviations)",

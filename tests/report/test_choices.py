@@ -105,7 +105,7 @@ def test_matrix_file_holds_every_pair_of_every_budget(workdir):
 def test_map_is_written_and_described(workdir, page):
     for ending in ("svg", "png"):
         assert (workdir / "figures" / f"overlap-blobs-2d-0.{ending}").stat().st_size
-    labels = [a["aria-label"] for tag, a in page.tags if tag == "svg"]
+    labels = {a["aria-label"] for tag, a in page.tags if tag == "svg"}
     (label,) = [text for text in labels if text and "Overlap of the slices" in text]
     assert "1.00 (random and mine)" in label
     assert "16 per volume: 1.00" in label
