@@ -209,3 +209,19 @@ def test_a_segmentation_of_another_place_is_refused(plan, tmp_path):
     annotate(plan, tmp_path / "labels", affine=moved)
     with pytest.raises(InputError, match="affine differs"):
         read_labels(plan, tmp_path / "labels")
+
+
+@pytest.mark.slow
+def test_nnunet_takes_the_export(plan, tmp_path):
+    """Its own check of images, labels and geometry, where it is installed."""
+    verify = pytest.importorskip(
+        "nnunetv2.experiment_planning.verify_dataset_integrity"
+    )
+    annotate(plan, tmp_path / "labels")
+    out = tmp_path / "Dataset501_Made"
+    export_nnunet(read_labels(plan, tmp_path / "labels"), out)
+    verify.verify_dataset_integrity(str(out), num_processes=2)
+    broken = next((out / "labelsTr").iterdir())
+    nib.save(nib.Nifti1Image(np.full(SHAPE, 9, np.uint8), AFFINE), broken)
+    with pytest.raises((RuntimeError, AssertionError)):
+        verify.verify_dataset_integrity(str(out), num_processes=2)
