@@ -94,13 +94,37 @@ def inline(svg: str, name: str, alt: str) -> Markup:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r'\sxmlns(?::\w+)?="[^"]*"', "", body)
-    body = _palette.adaptive(body)
+    body = _compact(_palette.adaptive(body))
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r"url\(#", f"url(#{name}-", body)
     body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
     body = body.replace("xlink:href=", "href=")
     label = html.escape(alt, quote=True)
     return Markup(body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+_TAG = re.compile(r"<[^>]+>")
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+_FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
+
+
+def _compact(svg: str) -> str:
+    """Returns a drawing in fewer bytes: no comments, two decimals of a point.
+
+    Text stays as it is; so do scales of images, which need every digit. The page
+    sets the font.
+    """
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+
+    def shorter(match: re.Match[str]) -> str:
+        tag = match[0]
+        if "matrix(" in tag or "scale(" in tag or "base64" in tag:
+            return tag
+        tag = _FAMILY.sub("", tag)
+        return _LONG.sub(lambda number: f"{float(number[0]):.2f}", tag)
+
+    return _TAG.sub(shorter, svg)
 
 
 def slug(*parts: object) -> str:

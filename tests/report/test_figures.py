@@ -338,3 +338,14 @@ def test_any_number_of_strategies_leaves_room_for_the_lines(count):
     assert len(_style.png_bytes(figure)) > 1000
     (axes,) = figure.axes
     assert axes.get_window_extent().height > 100
+
+
+def test_compact_drawings_keep_their_words_and_places():
+    svg = '<svg a="1"><!-- no --><text x="1.23456" style="fill: #1f2933">0.0123</text>'
+    image = '<use transform="matrix(0.123456 0 0 1 0 0)"/></svg>'
+    text = str(_inline.inline(svg + image, "n", "what it shows"))
+    assert 'x="1.23"' in text
+    assert ">0.0123<" in text
+    assert "0.123456" in text
+    assert "no -->" not in text
+    assert "var(--c-1f2933)" in text
