@@ -1,6 +1,7 @@
 """An annotator does the worklist; what comes back is checked and exported."""
 
 import json
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -141,7 +142,7 @@ def test_the_export_holds_the_truth_on_listed_slices_and_ignore_elsewhere(
     assert document["labels"] == {"background": 0, "left": 1, "right": 2, "ignore": 3}
     assert document["numTraining"] == 7
     for case, slices in planned.items():
-        stored = nib.load(out / "labelsTr" / f"{case}.nii.gz")
+        stored: Any = nib.load(out / "labelsTr" / f"{case}.nii.gz")
         label = np.asarray(stored.dataobj)
         np.testing.assert_allclose(stored.affine, AFFINE, atol=1e-5)
         rest = [number for number in range(8) if number not in slices]
@@ -149,7 +150,8 @@ def test_the_export_holds_the_truth_on_listed_slices_and_ignore_elsewhere(
         np.testing.assert_array_equal(label[:, :, slices], truth_of(case)[:, :, slices])
     tests = [e["case"] for e in record(plan)["cases"] if e["side"] == "test"]
     for case in tests:
-        label = np.asarray(nib.load(out / "labelsTs" / f"{case}.nii.gz").dataobj)
+        dense: Any = nib.load(out / "labelsTs" / f"{case}.nii.gz")
+        label = np.asarray(dense.dataobj)
         np.testing.assert_array_equal(label, truth_of(case))
     # Our own reader takes the folder, and knows the ignore label.
     dataset = read_dataset(out)
