@@ -106,13 +106,13 @@ def depth_correlation(
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(sums), (resamples, len(sums)))
     again = np.stack([_correlations(sums[rows].sum(0))[0] for rows in drawn])
-    low, high = np.nanquantile(again, [0.025, 0.975], axis=0)
     known = np.isfinite(values)
+    low, high = np.nanquantile(again[:, known], [0.025, 0.975], axis=0)
     return DepthCorrelation(
         distances=step * np.arange(size)[known],
         values=values[known],
-        low=low[known],
-        high=high[known],
+        low=low,
+        high=high,
         icc=icc,
         num_volumes=len(features),
     )
