@@ -71,6 +71,12 @@ class Scores:
             found.setdefault(cell, []).append(row)
         return found
 
+    @functools.cached_property
+    def seeds(self) -> list[tuple[int, ...]]:
+        """Fold and seeds of every trial."""
+        columns = (self.trials[name].tolist() for name in SEED)
+        return list(zip(*columns, strict=True))
+
 
 def index_scores(
     results: pd.DataFrame, trials: pd.DataFrame
@@ -280,12 +286,10 @@ def _positions(
     scores: Scores, weights: Mapping[Cell, float]
 ) -> dict[Cell, dict[tuple[int, ...], int]]:
     """Returns the row of each trial of the given cells, by fold and seeds."""
-    columns = (scores.trials[name].tolist() for name in SEED)
-    seeds = list(zip(*columns, strict=True))
     found: dict[Cell, dict[tuple[int, ...], int]] = {}
     for cell in weights:
         rows = scores.rows.get(cell, [])
-        found[cell] = {seeds[row]: row for row in rows}
+        found[cell] = {scores.seeds[row]: row for row in rows}
         if len(found[cell]) < len(rows):
             raise NotComparableError(
                 "several trials share a cell and its seeds; name `program`"
@@ -339,8 +343,7 @@ def cell_keys(trials: pd.DataFrame) -> list[Cell]:
 
 def _cells(trials: pd.DataFrame, mask: Bool[np.ndarray, " n"]) -> list[Cell]:
     """Returns the distinct cells of the marked trials, in a fixed order."""
-    keys = zip(cell_keys(trials), mask, strict=True)
-    return sorted({key for key, hit in keys if hit}, key=spec.canonical_json)
+    return sorted(set(cell_keys(take(trials, mask))), key=spec.canonical_json)
 
 
 def _part(cell: Cell, names: Sequence[str]) -> Cell:

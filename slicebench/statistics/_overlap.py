@@ -113,7 +113,7 @@ def contrast_overlaps(
     return [
         {name: contrast.get(name) for name in _NAMED} | _contrast(contrast, kept)
         for contrast in contrasts
-        if contrast["kind"] == "difference" and sides_choose(contrast)
+        if has_overlap(contrast)
     ]
 
 
@@ -175,10 +175,11 @@ def _recorded(trials: pd.DataFrame) -> pd.DataFrame:
     return _effects.take(trials.assign(choice=column), known)
 
 
-def sides_choose(contrast: Mapping[str, Any]) -> bool:
-    """Returns whether the sides of a contrast choose their slices differently."""
+def has_overlap(contrast: Mapping[str, Any]) -> bool:
+    """Returns whether a contrast is one of choices: its sides make their own."""
     a, b = contrast["a"], contrast["b"]
-    return any(a.get(name) != b.get(name) for name in CHOICE_FACTORS)
+    differ = any(a.get(name) != b.get(name) for name in CHOICE_FACTORS)
+    return contrast["kind"] == "difference" and differ
 
 
 def _contrast(contrast: Mapping[str, Any], trials: pd.DataFrame) -> dict[str, Any]:

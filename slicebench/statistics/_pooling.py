@@ -31,7 +31,10 @@ _stats: Any = scipy.stats
 FEW_TASKS = 8
 """Below this many tasks a summary is a case series."""
 
-_NEEDED = ("name", "task", "target", "dims", "metric", "claim", "kind", "where")
+_NEEDED = (
+    *("name", "task", "target", "dims", "metric", "claim", "kind", "where", "a", "b"),
+    *("estimate", "variance"),
+)
 _VALUES = ("estimate", "low", "high", "prediction_low", "prediction_high")
 _SPREAD = ("tau2", "i2", "q", "p_heterogeneity")
 
@@ -168,12 +171,13 @@ def pool_contrasts(
       level: Confidence level of the intervals in (0, 1).
 
     Returns:
-      One JSON-ready mapping a summary: name, dims, metric, claim, kind, primary, a, b,
-      where (what strata share), level, num_tasks, members (task, target, estimate,
-      low, high, variance, weight, num_strata, num_seeds, num_cases), left_out
-      (task, name, reason), estimate, low, high, prediction_low, prediction_high,
+      One JSON-ready mapping a question that was put to two tasks or more: name,
+      dims, metric, claim, kind, primary, a, b, where (what strata share), level,
+      num_tasks, members (task, target, estimate, low, high, variance, weight,
+      num_strata, num_seeds, num_cases), left_out (task, name, reason), estimate,
+      low, high, prediction_low, prediction_high,
       tau2, i2, q, p_heterogeneity, case_series and reason (why there is no summary:
-      fewer than two tasks).
+      too many tasks are left out).
 
     Raises:
       InputError: An entry lacks a field.
@@ -185,7 +189,11 @@ def pool_contrasts(
             raise InputError(f"contrast {entry.get('name')!r}: missing {missing}")
         key = spec.canonical_json(_strata.shared(entry))
         groups.setdefault(key, []).append(entry)
-    return [_summary(group, level) for group in groups.values()]
+    return [
+        _summary(group, level)
+        for group in groups.values()
+        if len({entry["task"] for entry in group}) > 1
+    ]
 
 
 def _summary(entries: Sequence[Mapping[str, Any]], level: float) -> dict[str, Any]:
@@ -212,7 +220,7 @@ def _summary(entries: Sequence[Mapping[str, Any]], level: float) -> dict[str, An
         "reason": None,
     }
     if len(members) < 2:
-        return summary | {"reason": f"{len(members)} tasks: two are needed"}
+        return summary | {"reason": "fewer than two tasks may be pooled"}
     pooled = random_effects(
         np.array([member["estimate"] for member in members]),
         np.array([member["variance"] for member in members]),

@@ -72,7 +72,7 @@ def barred(entry: Mapping[str, Any]) -> str | None:
     """
     if entry.get("poolable", True) is not True:
         return entry.get("not_pooled") or COVERAGE_UNKNOWN
-    if "poolable" not in entry and _overlap.sides_choose(entry):
+    if "poolable" not in entry and _overlap.has_overlap(entry):
         return COVERAGE_UNKNOWN
     if entry["estimate"] is None or entry["variance"] is None:
         return entry.get("reason") or "no interval"

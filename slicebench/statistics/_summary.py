@@ -16,7 +16,7 @@ from slicebench.statistics._cells import best_allocation, split_false_positives
 from slicebench.statistics._components import variance_table
 from slicebench.statistics._evaluate import Margins, Place, evaluate, families, place_of
 from slicebench.statistics._margins import FIXED_MARGINS, Margin, development_margin
-from slicebench.statistics._overlap import contrast_overlaps
+from slicebench.statistics._overlap import contrast_overlaps, has_overlap
 from slicebench.statistics._pooling import pool_contrasts
 from slicebench.statistics._replay import apply_looks
 from slicebench.statistics._strata import COVERAGE_UNKNOWN, strata_means
@@ -104,13 +104,15 @@ def _barriers(
     contrasts: Sequence[Mapping[str, Any]], trials: pd.DataFrame
 ) -> list[str | None]:
     """Says of each contrast why it may not be pooled; None where it may."""
+    overlaps = iter(contrast_overlaps(contrasts, trials))
     barriers: list[str | None] = []
     for contrast in contrasts:
-        reason = None
-        for overlap in contrast_overlaps([contrast], trials):
+        barrier = None
+        if has_overlap(contrast):
+            overlap = next(overlaps)
             if overlap["poolable"] is not True:
-                reason = overlap["reason"] or COVERAGE_UNKNOWN
-        barriers.append(reason)
+                barrier = str(overlap["reason"] or COVERAGE_UNKNOWN)
+        barriers.append(barrier)
     return barriers
 
 

@@ -93,7 +93,9 @@ def test_copies_with_their_own_noise_are_rarely_superior():
         case = rng.normal(0, 0.05, (1, 24))
         a, b = (s + case + rng.normal(0, 0.02, SHAPE) for s in (seed_a, seed_b))
         frames = tables((K_CENTER, a), (RANDOM, b))
-        (entry,) = evaluate([contrast()], *frames, margins={}, resamples=1)
+        (entry,) = evaluate(
+            [contrast()], *frames, margins={}, resamples=1, supplement=False
+        )
         verdicts.append(entry["verdict"])
     # Nominal 0.025: 2.5 expected, 8 or more with probability 0.004.
     assert verdicts.count("superior") < 8
@@ -245,3 +247,57 @@ def test_a_joint_claim_is_as_sure_as_its_weakest_part():
 def test_families_leave_exploration_out():
     frames = tables((K_CENTER, noise(1)), (RANDOM, noise(1)))
     assert families(evaluate([contrast(primary=False)], *frames, margins={})) == []
+
+
+def test_a_family_shares_the_level_of_its_plan():
+    base = 0.6 + noise(0.05)
+    frames = tables((K_CENTER, base + noise(0.03, 2)), (RANDOM, base))
+    margins = {PLACE: MARGIN}
+    (alone,) = evaluate([contrast()], *frames, margins=margins)
+    shared, *_ = evaluate(
+        [contrast(name=n) for n in "abcdef"], *frames, margins=margins
+    )
+    assert shared["resolvable"] > alone["resolvable"]
+    assert shared["seeds_needed"] > alone["seeds_needed"]
+    explored = evaluate(
+        [contrast(name=n, primary=False) for n in "abcdef"], *frames, margins=margins
+    )
+    assert explored[0]["resolvable"] == alone["resolvable"]
+
+
+def test_without_a_margin_there_is_no_plan():
+    base = 0.6 + noise(0.05)
+    frames = tables((K_CENTER, base + noise(0.03, 2)), (RANDOM, base))
+    (entry,) = evaluate([contrast()], *frames, margins={})
+    assert entry["resolvable"] > 0
+    assert entry["seeds_needed"] is entry["cases_needed"] is None
+
+
+def test_folds_of_few_seeds_plan_with_what_they_have_shown():
+    rng = np.random.default_rng(0)
+    cells = []
+    for fold in range(3):
+        base = 0.6 + 0.05 * rng.normal(size=(2, 10))
+        effect = 0.02 * rng.normal(size=(2, 1)) + 0.02 * rng.normal(size=(2, 10))
+        cells += [
+            ({**K_CENTER, "fold": fold}, base + effect),
+            ({**RANDOM, "fold": fold}, base),
+        ]
+    frames = tables(*cells)
+    (entry,) = evaluate([contrast()], *frames, margins={PLACE: MARGIN})
+    assert (entry["num_seeds"], entry["num_cases"]) == (6, 10 * 3)
+    assert entry["seeds_needed"] % 3 == 0
+    assert (entry["seeds_needed"] <= 6) == (entry["resolvable"] <= 0.02)
+    assert entry["p_sign_flip"] * 2**5 == round(entry["p_sign_flip"] * 2**5)
+
+
+def test_supplement_can_be_left_out():
+    base = 0.6 + noise(0.05)
+    frames = tables((K_CENTER, base + noise(0.03, 2)), (RANDOM, base))
+    with_all, without = (
+        evaluate([contrast()], *frames, margins={PLACE: MARGIN}, supplement=s)[0]
+        for s in (True, False)
+    )
+    assert set(with_all) == set(without)
+    assert without["p_sign_flip"] is without["seeds_needed"] is None
+    assert with_all["low"] == without["low"]

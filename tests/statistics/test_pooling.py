@@ -128,6 +128,7 @@ def test_strata_that_cancel_have_a_sure_mean():
     assert mean["variance"] < 1e-20 < entries[0]["variance"]
     # From entries alone the covariance is not known: the safe side.
     known = [{**entry, "poolable": True} for entry in entries]
+    known.append({**known[0], "task": "another"})
     (pooled,) = pool_contrasts(known)
     assert pooled["members"][0]["variance"] == pytest.approx(entries[0]["variance"])
 
@@ -232,10 +233,9 @@ def test_questions_stay_apart():
         entry("a", 0.01, a={"strategy": "typiclust"}),
         entry("a", 0.01, where={"volume_strategy": "stratified"}),
     ]
-    pooled = pool_contrasts(found)
-    assert len(pooled) == 6
-    assert {p["reason"] for p in pooled} == {"1 tasks: two are needed"}
-    assert {p["estimate"] for p in pooled} == {None}
+    assert pool_contrasts(found) == []
+    again = [{**item, "task": "c"} for item in found]
+    assert [p["num_tasks"] for p in pool_contrasts(found + again)] == [2] * 6
 
 
 def test_interpolation_is_pooled_density_by_density():
@@ -270,14 +270,18 @@ def test_entries_that_do_not_count(change, reason):
     (pooled,) = pool_contrasts([entry("a", 0.1), {**entry("b", 0.1), **change}])
     assert [m["task"] for m in pooled["members"]] == ["a"]
     assert [item["reason"] for item in pooled["left_out"]] == [reason]
+    assert pooled["reason"] == "fewer than two tasks may be pooled"
+    assert pooled["estimate"] is None
+    assert pooled["members"][0]["weight"] is None
 
 
 def test_strategies_of_unknown_coverage_do_not_count():
-    unknown = entry("a", 0.1)
-    del unknown["poolable"]
-    assert pool_contrasts([unknown])[0]["num_tasks"] == 0
-    slope = {**unknown, "kind": "slope", "a": {}, "b": {}}
-    assert pool_contrasts([slope])[0]["num_tasks"] == 1
+    unknown = [entry("a", 0.1), entry("b", 0.1)]
+    for item in unknown:
+        del item["poolable"]
+    assert pool_contrasts(unknown)[0]["num_tasks"] == 0
+    slopes = [{**item, "kind": "slope", "a": {}, "b": {}} for item in unknown]
+    assert pool_contrasts(slopes)[0]["num_tasks"] == 2
 
 
 def test_an_entry_that_lacks_a_field():

@@ -1,10 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 
 from slicebench.errors import InputError
-from slicebench.results import read_json, write_json_atomic
-from slicebench.statistics import summarise, write_summary
+from slicebench.results import read_json, read_many, write_json_atomic
+from slicebench.statistics import summarise, summarise_tables, write_summary
 from tests.made_up import Truth, write_made_up_run
 
 
@@ -16,8 +17,12 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_a_made_up_truth_is_found(run):
-    summary = summarise(run)
+@pytest.fixture(scope="module")
+def summary(run):
+    return summarise(run)
+
+
+def test_a_made_up_truth_is_found(summary):
     entries = {entry["name"]: entry for entry in summary["contrasts"]}
     slope = entries["allocation slope at 16 slices"]
     assert slope["estimate"] == pytest.approx(0.03, abs=0.005)
@@ -34,8 +39,8 @@ def test_a_made_up_truth_is_found(run):
     }
 
 
-def test_each_slope_has_its_best_allocations(run):
-    best = summarise(run)["best_allocations"]
+def test_each_slope_has_its_best_allocations(summary):
+    best = summary["best_allocations"]
     assert [entry["where"]["budget"] for entry in best] == [8, 16]
     for entry in best:
         assert entry["reason"] is None
@@ -44,8 +49,8 @@ def test_each_slope_has_its_best_allocations(run):
     assert best[1]["allocations"][0]["slices_per_volume"] == 1
 
 
-def test_sensitivity_lists_what_diverged_trials_change(run):
-    diverged, unseen = summarise(run)["sensitivity"]
+def test_sensitivity_lists_what_diverged_trials_change(summary):
+    diverged, unseen = summary["sensitivity"]
     assert diverged["option"] == "drop_diverged"
     names = {entry["name"] for entry in diverged["contrasts"]}
     assert "allocation slope at 8 slices" in names
@@ -81,6 +86,75 @@ def test_a_slope_over_unlike_cells_has_no_best_allocation(tmp_path):
     first = summarise(tmp_path)["best_allocations"][0]
     assert first["allocations"] == []
     assert "cells differ in budget" in first["reason"]
+
+
+def test_contrasts_come_with_other_tests_and_a_plan(summary):
+    for entry in summary["contrasts"]:
+        assert 0 < entry["p_sign_flip"] <= 1
+        assert 0 < entry["p_wilcoxon"] <= 1
+        assert set(entry["components"]) == {"sd_seed", "sd_case", "sd_residual"}
+        enough = entry["seeds_needed"] is not None and entry["seeds_needed"] <= 8
+        assert enough == (entry["resolvable"] <= entry["margin"])
+
+
+def test_every_cell_has_its_components(summary):
+    rows = summary["variance"]
+    assert {row["metric"] for row in rows} == {"dice"}
+    assert len(rows) == len(
+        {(r["strategy"], r["budget"], r["num_volumes"]) for r in rows}
+    )
+    assert all(row["sd_case"] > 0 for row in rows)
+
+
+def test_one_task_has_nothing_to_pool(summary):
+    assert summary["pooled"] == []
+    assert len(summary["strata_means"]) == len(summary["contrasts"])
+
+
+def with_choices(folder, shares):
+    """Returns an experiment of two tasks, its results, and trials with choices.
+
+    Args:
+      folder: Where the run is written.
+      shares: Coverage of each task's trials.
+    """
+    experiment = write_made_up_run(folder, tasks=tuple(shares), seeds=5, cases=8)
+    trials, results = read_many([folder])
+    first = {"random": 0, "k_center": 1}
+    trials["chosen_slices"] = [
+        np.arange(row.budget) + first.get(row.strategy, 0)
+        for row in trials.itertuples()
+    ]
+    trials["coverage"] = [shares[task] for task in trials["task"]]
+    return experiment, results, trials
+
+
+def test_strategies_are_pooled_where_something_is_left_to_choose(tmp_path):
+    shares = {"blobs": 0.2, "rings": 0.5, "dense": 0.6}
+    summary = summarise_tables(*with_choices(tmp_path, shares))
+    by_name = {entry["name"]: entry for entry in summary["pooled"]}
+    slope = by_name["allocation slope at 8 slices"]
+    assert [m["task"] for m in slope["members"]] == list(shares)
+    assert slope["low"] < 0.02 < slope["high"]
+    strategies = by_name["k_center against random, k = 1"]
+    assert [m["task"] for m in strategies["members"]] == ["blobs", "rings"]
+    (left,) = strategies["left_out"][:1]
+    assert left["task"] == "dense"
+    assert {item["reason"] for item in strategies["left_out"]} == {
+        "no stratum may be pooled",
+        "coverage above 0.5: not pooled",
+    }
+    barred = [e["task"] for e in summary["contrasts"] if not e["poolable"]]
+    assert set(barred) == {"dense"}
+    assert json.dumps(summary, allow_nan=False)
+
+
+def test_unknown_coverage_keeps_strategies_out(tmp_path):
+    write_made_up_run(tmp_path, tasks=("blobs", "rings"))
+    pooled = {entry["name"]: entry for entry in summarise(tmp_path)["pooled"]}
+    assert pooled["allocation slope at 8 slices"]["num_tasks"] == 2
+    strategies = pooled["k_center against random, k = 1"]
+    assert (strategies["num_tasks"], strategies["estimate"]) == (0, None)
 
 
 @pytest.mark.parametrize(
