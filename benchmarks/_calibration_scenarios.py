@@ -14,9 +14,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import expit
 
-from slicebench.statistics import mean_over_classes
+from slicebench.statistics import effective_cases, mean_over_classes
 
-Draw = Callable[[np.random.Generator, int, int, int], np.ndarray]
+Drawn = tuple[np.ndarray, list[float | None]]
+"""Matrices, and the effective cases of each; None where every case counts."""
+
+Plain = Callable[[np.random.Generator, int, int, int], np.ndarray]
+Draw = Plain | Callable[[np.random.Generator, int, int, int], Drawn]
 
 SEEDS = (5, 10, 20, 40)
 CASES = (10, 20, 60)
@@ -44,8 +48,15 @@ class Scenario:
     draw: Draw
     regular: bool = True
 
+    def simulate(
+        self, rng: np.random.Generator, simulations: int, seeds: int, cases: int
+    ) -> Drawn:
+        """Returns matrices of mean 0 with their effective cases."""
+        drawn = self.draw(rng, simulations, seeds, cases)
+        return drawn if isinstance(drawn, tuple) else (drawn, [None] * simulations)
 
-def _gaussian(seed: float, case: float, residual: float) -> Draw:
+
+def _gaussian(seed: float, case: float, residual: float) -> Plain:
     def draw(
         rng: np.random.Generator, simulations: int, seeds: int, cases: int
     ) -> Float[np.ndarray, "simulation seed case"]:
@@ -58,7 +69,7 @@ def _gaussian(seed: float, case: float, residual: float) -> Draw:
     return draw
 
 
-def _bounded(middle: float, seed: float, case: float, residual: float) -> Draw:
+def _bounded(middle: float, seed: float, case: float, residual: float) -> Plain:
     """Two exchangeable cells of Dice between 0 and 1, skewed to the left."""
 
     def draw(
@@ -80,7 +91,7 @@ def _bounded(middle: float, seed: float, case: float, residual: float) -> Draw:
     return draw
 
 
-def _skewed_seeds(spread: float, case: float, residual: float) -> Draw:
+def _skewed_seeds(spread: float, case: float, residual: float) -> Plain:
     """One cell has seeds that fall far below the rest, the other none."""
 
     def draw(
@@ -125,14 +136,15 @@ def _missing_class(share: float) -> Draw:
 
     def draw(
         rng: np.random.Generator, simulations: int, seeds: int, cases: int
-    ) -> Float[np.ndarray, "simulation seed case"]:
+    ) -> Drawn:
         make = _gaussian(0.013, 0.015, 0.03)
         classes = [make(rng, simulations, seeds, cases) for _ in range(2)]
         values = np.stack(classes, axis=-1)
         present = rng.random((simulations, cases, 2)) < (1.0, share)
         present[:, :2] = True
         pairs = zip(values, present, strict=True)
-        return np.stack([mean_over_classes(one, held) for one, held in pairs])
+        matrices = np.stack([mean_over_classes(one, held) for one, held in pairs])
+        return matrices, [effective_cases(held) for held in present]
 
     return draw
 

@@ -59,19 +59,23 @@ LOWEST, HIGHEST = 0.93, 0.97
 
 
 def intervals(
-    matrix: np.ndarray, resamples: int, generator: np.random.Generator
+    matrix: np.ndarray,
+    effective: float | None,
+    resamples: int,
+    generator: np.random.Generator,
 ) -> np.ndarray:
     """Returns the ends of every method's intervals.
 
     Args:
       matrix: One seed x case matrix.
+      effective: Cases that its degrees of freedom go by; None for all.
       resamples: Resamples of the bootstraps; 0 leaves them out.
       generator: Source of all randomness.
 
     Returns:
       Array of method, level and end.
     """
-    estimate = estimate_mean([matrix])
+    estimate = estimate_mean([matrix], effective_cases=[effective])
     if not resamples:
         return np.array([[estimate.interval(level) for level in LEVELS]])
     drawn = resample([matrix], resamples, generator)
@@ -117,8 +121,10 @@ def run(simulations: int, resamples: int, seed: int = 0) -> list[dict[str, Any]]
         for seeds in SEEDS:
             for cases in CASES:
                 rng = np.random.default_rng([seed, number, seeds, cases])
-                drawn = scenario.draw(rng, simulations, seeds, cases)
-                found = np.stack([intervals(one, resamples, rng) for one in drawn])
+                pairs = zip(
+                    *scenario.simulate(rng, simulations, seeds, cases), strict=True
+                )
+                found = np.stack([intervals(*pair, resamples, rng) for pair in pairs])
                 rows += [
                     {
                         "scenario": scenario.name,

@@ -17,7 +17,11 @@ from slicebench.statistics._components import (
     crossed_components,
     variance_table,
 )
-from slicebench.statistics._effects import LOWER_IS_BETTER, mean_over_classes
+from slicebench.statistics._effects import (
+    LOWER_IS_BETTER,
+    effective_cases,
+    mean_over_classes,
+)
 from slicebench.statistics._evaluate import evaluate, families
 from slicebench.statistics._intervals import (
     Components,
@@ -96,6 +100,7 @@ __all__ = [
     "crossed_components",
     "decide",
     "development_margin",
+    "effective_cases",
     "estimate_mean",
     "evaluate",
     "expected_error",

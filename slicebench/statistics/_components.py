@@ -137,7 +137,10 @@ def estimate_effect(folds: Sequence[_effects.SeedRows]) -> _intervals.Estimate:
     Args:
       folds: Rows of each fold.
     """
-    estimate = _intervals.estimate_mean([_effects.by_selection(f) for f in folds])
+    estimate = _intervals.estimate_mean(
+        [_effects.by_selection(rows) for rows in folds],
+        effective_cases=[rows.effective_cases for rows in folds],
+    )
     cases = sum(rows.values.shape[1] for rows in folds)
     added: list[tuple[float, int]] = []
     for rows in folds:

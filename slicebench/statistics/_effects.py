@@ -208,11 +208,13 @@ class SeedRows:
       values: The sum by seed and case.
       selection: Selection seed of each row, ascending.
       training: Training seed of each row.
+      effective_cases: See `effective_cases`; None stands for all cases.
     """
 
     values: Float[np.ndarray, "row case"]
     selection: tuple[int, ...]
     training: tuple[int, ...]
+    effective_cases: float | None = None
 
     @property
     def crossed(self) -> bool:
@@ -275,6 +277,7 @@ def seed_rows(scores: Scores, weights: Mapping[Cell, float]) -> list[SeedRows]:
                     values=mean_over_classes(total, present),
                     selection=tuple(seed[1] for seed in seeds),
                     training=tuple(seed[2] for seed in seeds),
+                    effective_cases=effective_cases(present),
                 )
             )
     if not found:
@@ -327,6 +330,25 @@ def mean_over_classes(
     share = len(held) / (held.shape[1] * counts)
     added = np.where(held, (kept - means[:, None, :]) * share, 0.0)
     return means.mean(1)[:, None] + added.sum(2)
+
+
+def effective_cases(present: Bool[np.ndarray, "case class"]) -> float:
+    """Returns by how many equal cases the mean over classes varies as it does.
+
+    A class that few cases have hangs on these few, however many others there are. A
+    case enters the mean of class k with weight 1 / C_k, so with classes of equal
+    variance its own is `a_c = sum_k 1 / C_k^2` over the classes that it has, and the
+    variance of the mean has the freedom of `(sum a)^2 / sum a^2` cases (Satterthwaite
+    1946). With every class in every case that is their number.
+
+    >>> effective_cases(np.array([[True, True], [True, False], [True, False]]))
+    1.4...
+    """
+    held = present[present.any(1)][:, present.any(0)]
+    if held.all():
+        return float(len(held))
+    weights = (held / held.sum(0) ** 2).sum(1)
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def take(frame: pd.DataFrame, mask: Bool[np.ndarray, " n"]) -> pd.DataFrame:

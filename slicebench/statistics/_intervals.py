@@ -78,7 +78,11 @@ class Components:
     sd_residual: float
 
 
-def estimate_mean(folds: Sequence[Float[np.ndarray, "_seed _case"]]) -> Estimate:
+def estimate_mean(
+    folds: Sequence[Float[np.ndarray, "_seed _case"]],
+    *,
+    effective_cases: Sequence[float | None] | None = None,
+) -> Estimate:
     """Estimates the mean over cases of matrices that are nested in folds.
 
     Folds hold different cases and are independent: the mean is weighted by
@@ -87,11 +91,14 @@ def estimate_mean(folds: Sequence[Float[np.ndarray, "_seed _case"]]) -> Estimate
 
     Args:
       folds: One seed x case matrix a fold; usually one. No value is missing.
+      effective_cases: Number of cases that each fold's degrees of freedom go by,
+        where it hangs on fewer than it has; None stands for all.
 
     Returns:
       The estimate.
     """
-    parts = [_two_way(matrix) for matrix in folds]
+    known = effective_cases or [None] * len(folds)
+    parts = [_two_way(*pair) for pair in zip(folds, known, strict=True)]
     if len(parts) == 1:
         return parts[0]
     cases = np.array([part.num_cases for part in parts])
@@ -110,7 +117,9 @@ def estimate_mean(folds: Sequence[Float[np.ndarray, "_seed _case"]]) -> Estimate
     )
 
 
-def _two_way(matrix: Float[np.ndarray, "seed case"]) -> Estimate:
+def _two_way(
+    matrix: Float[np.ndarray, "seed case"], effective_cases: float | None
+) -> Estimate:
     """Estimates the mean of one crossed matrix.
 
     The variance of the grand mean is (MS_seed + MS_case - MS_residual) / (seeds
@@ -134,10 +143,11 @@ def _two_way(matrix: Float[np.ndarray, "seed case"]) -> Estimate:
             method="seeds only" if several and cases == 1 else method,
         )
     squares = mean_squares(matrix)
-    between = np.array([seeds - 1, cases - 1, (seeds - 1) * (cases - 1)])
+    free = cases - 1 if effective_cases is None else max(1.0, effective_cases - 1)
+    between = np.array([seeds - 1, free, (seeds - 1) * free])
     scale = float(_scale(squares))
     spread = float((squares**2 / between).sum())
-    floor = min(seeds, cases) - 1
+    floor = min(seeds - 1, free)
     return Estimate(
         mean=mean,
         variance=scale / matrix.size,

@@ -57,6 +57,7 @@ def test_every_population_and_size_has_its_row(tmp_path, resamples):
 
 @pytest.mark.parametrize("scenario", scenarios.SCENARIOS, ids=lambda s: s.name)
 def test_simulated_differences_have_mean_zero(scenario):
-    drawn = scenario.draw(np.random.default_rng(0), 400, 20, 20)
+    drawn, effective = scenario.simulate(np.random.default_rng(0), 400, 20, 20)
+    assert len(effective) == 400
     means = drawn.mean((1, 2))
     assert abs(means.mean()) < 4 * means.std() / np.sqrt(len(means))

@@ -1,9 +1,11 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from slicebench.statistics import _effects
+from slicebench.statistics._components import estimate_effect
 from slicebench.statistics._effects import NotComparableError
 from tests.statistics.tables import K_CENTER, RANDOM, tables
 
@@ -141,6 +143,37 @@ def test_a_missing_class_is_not_a_zero():
     present = np.array([[True, True], [True, False], [False, True], [True, True]])
     values = np.where(present, [0.9, 0.3], np.nan)[None]
     np.testing.assert_allclose(_effects.mean_over_classes(values, present), 0.6)
+
+
+def test_effective_cases_are_those_that_the_mean_hangs_on():
+    """Weights 1/9 + 1 of the one case with both classes, 1/9 of the two others."""
+    present = np.array([[True, True], [True, False], [True, False]])
+    assert _effects.effective_cases(present) == pytest.approx(
+        (12 / 9) ** 2 / (102 / 81)
+    )
+    assert _effects.effective_cases(np.ones((7, 3), bool)) == 7
+    # Classes that no case has, and cases without a class, play no part.
+    wider = np.zeros((5, 4), bool)
+    wider[1:4, 1:3] = present
+    assert _effects.effective_cases(wider) == _effects.effective_cases(present)
+
+
+def test_a_class_of_few_cases_widens_the_interval():
+    rng = np.random.default_rng(3)
+    scores = rng.normal(0, 0.1, (12, 20, 2)) + rng.normal(0, 0.2, (1, 20, 2))
+    present = np.ones((20, 2), bool)
+    present[4:, 1] = False
+    rows = _effects.SeedRows(
+        values=_effects.mean_over_classes(scores, present),
+        selection=tuple(range(12)),
+        training=tuple(range(12)),
+        effective_cases=_effects.effective_cases(present),
+    )
+    plain = dataclasses.replace(rows, effective_cases=None)
+    careful, careless = estimate_effect([rows]), estimate_effect([plain])
+    assert careful.mean == careless.mean
+    assert careful.variance == careless.variance
+    assert careful.df < 0.5 * careless.df
 
 
 def test_complete_classes_are_a_plain_mean():
