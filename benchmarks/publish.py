@@ -4,8 +4,8 @@
 
 What is copied rebuilds every table and figure (`python -m slicebench.report
 --workdir=TO`) and lets the same command go on from there with more seeds:
-experiment.json, compute.json, and all trials and results as one part each; tables and
-figures (PNG) are made from these. Pictures of patients (`examples`) are copied with
+experiment.json, compute.json, and all trials and results as one part each; report.html,
+tables (CSV) and figures (PNG) are made from these. Pictures of patients (`examples`) are copied with
 --images only: their licence must allow it.
 """
 
@@ -63,8 +63,8 @@ def publish(source: Path, target: Path, *, images: bool) -> int:
         _merge(source / folder, fresh / folder / f"part-{digest(done)}.parquet", schema)
     if sorted(Store(fresh).done()) != done:
         raise ValueError(f"{fresh}: trials were lost")
-    write_report(fresh)
-    for left in (fresh / "report.html", *(fresh / "figures").glob("*.svg")):
+    write_report(fresh, images=images)
+    for left in (*fresh.glob("figures/*.svg"), *fresh.glob("tables/*.tex")):
         left.unlink()
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)

@@ -28,6 +28,8 @@ _WORST = 8
 
 _NAMED = 3
 """Cases of a class that are named in the figure."""
+_LONGEST = 28
+"""Letters of a case's name in the figure."""
 
 _TEXT = (
     "Dice of every test case in the section's best cell, averaged over its trials: "
@@ -216,11 +218,13 @@ def _strip(axes: Axes, part: pd.DataFrame, place: int, *, narrow: bool) -> None:
     axes.barh(place, high - low, 0.5, left=low, color=_palette.MARGIN)
     axes.vlines(middle, place - 0.25, place + 0.25, color=_palette.INK, lw=1.4)
     axes.plot(values, place + aside, "o", color="#0072b2", ms=3.2, mec="none")
+    longest = _LONGEST // 2 if narrow else _LONGEST
     worst = ", ".join(
-        f"{row['case']} {_style.decimals('dice', row['estimate'])}"
-        for row in _frames.records(part)[:_NAMED]
+        f"{_short(str(row['case']), longest)} "
+        f"{_style.decimals('dice', row['estimate'])}"
+        for row in _frames.records(part)[: 2 if narrow else _NAMED]
     )
-    axes.annotate(
+    note = axes.annotate(
         f"worst: {worst}",
         (0.01, place + 0.36),
         xycoords=("axes fraction", "data"),
@@ -228,3 +232,13 @@ def _strip(axes: Axes, part: pd.DataFrame, place: int, *, narrow: bool) -> None:
         va="center",
         color=_palette.FAINT,
     )
+    # Long names must not squeeze the axes.
+    note.set_in_layout(False)
+
+
+def _short(name: str, longest: int) -> str:
+    """Cuts the middle out of a long name; its ends tell cases apart."""
+    if len(name) <= longest:
+        return name
+    half = (longest - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
