@@ -81,7 +81,10 @@ class Progress:
 
 
 def observe(
-    folds: Sequence[Float[np.ndarray, "_seed _case"]], margin: float | None
+    folds: Sequence[Float[np.ndarray, "_seed _case"]],
+    margin: float | None,
+    *,
+    effective_cases: Sequence[float | None] | None = None,
 ) -> Observation | None:
     """Returns what a look sees; None where nothing can be tested.
 
@@ -89,10 +92,11 @@ def observe(
       folds: One seed x case matrix a fold, oriented; none where a contrast has no
         scores.
       margin: Smallest difference that matters, above 0, or None.
+      effective_cases: As for `estimate_mean`.
     """
     if not folds:
         return None
-    estimate = _intervals.estimate_mean(folds)
+    estimate = _intervals.estimate_mean(folds, effective_cases=effective_cases)
     if estimate.method != "two-way":
         return None
     cases = np.array([matrix.shape[1] for matrix in folds])
@@ -104,13 +108,18 @@ def observe(
         residual = parts.sd_residual**2 / matrix.shape[1]
         by_seeds[number] = (parts.sd_seed**2 + residual) / matrix.shape[0]
     terms = shares * by_cases
-    spread = float((terms**2 / (cases - 1)).sum())
+    known = effective_cases or [None] * len(folds)
+    effective = [
+        n if given is None else given for n, given in zip(cases, known, strict=True)
+    ]
+    free = np.maximum(np.array(effective, float) - 1, 1.0)
+    spread = float((terms**2 / free).sum())
     total = float(terms.sum())
     return Observation(
         estimate=estimate,
         by_cases=total,
         by_seeds=float(shares @ by_seeds),
-        df_cases=total**2 / spread if spread > 0 else float((cases - 1).sum()),
+        df_cases=total**2 / spread if spread > 0 else float(free.sum()),
         margin=margin,
     )
 

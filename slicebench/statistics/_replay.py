@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
 import scipy.stats
-from jaxtyping import Float
 
 from slicebench.results import read_json
 from slicebench.statistics import _effects, _intervals, _looks, _verdicts
@@ -147,29 +145,29 @@ def _observe(
     if scores is None:
         return None, "no finished trials with this score"
     try:
-        folds = _oriented(contrast, scores)
+        rows = _effects.seed_rows(scores, _weights(contrast, scores))
     except _effects.NotComparableError as error:
         return None, str(error)
     margin = None
     if metric in FIXED_MARGINS:
         margin = development_margin(trials, task, target, dims, metric).value
-    seen = _looks.observe(folds, margin)
+    sign = _effects.orientation(metric)
+    folds = [sign * _effects.by_selection(fold) for fold in rows]
+    effective = [fold.effective_cases for fold in rows]
+    seen = _looks.observe(folds, margin, effective_cases=effective)
     if seen is None:
         method = _intervals.estimate_mean(folds).method
         return None, f"interval over {method}: no verdict"
     return seen, None
 
 
-def _oriented(
+def _weights(
     contrast: Mapping[str, Any], scores: _effects.Scores
-) -> list[Float[np.ndarray, "_seed _case"]]:
+) -> dict[_effects.Cell, float]:
     where, a, b = contrast["where"], contrast["a"], contrast["b"]
     if contrast["kind"] == "slope":
-        weights = _effects.slope_weights(scores.trials, where)
-    else:
-        weights = _effects.difference_weights(scores.trials, where, a, b)
-    sign = _effects.orientation(contrast["metric"])
-    return [sign * fold for fold in _effects.effect_matrices(scores, weights)]
+        return _effects.slope_weights(scores.trials, where)
+    return _effects.difference_weights(scores.trials, where, a, b)
 
 
 def _entry(

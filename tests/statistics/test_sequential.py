@@ -152,6 +152,30 @@ def test_variances_of_folds_are_weighted_by_cases():
     assert seen.by_cases == pytest.approx(weighted)
 
 
+def test_few_effective_cases_leave_fewer_degrees_of_freedom():
+    matrix = draw(np.random.default_rng(8), 0.0, 16, 20, (0.005, 0.02, 0.01))
+    plain = _looks.observe([matrix], 0.01)
+    few = _looks.observe([matrix], 0.01, effective_cases=[6.0])
+    assert (plain.df_cases, few.df_cases) == (19.0, 5.0)
+    assert few.estimate.df < plain.estimate.df
+    assert few.estimate.variance == plain.estimate.variance
+
+
+def test_a_look_has_the_p_values_of_a_run_that_ends_there():
+    """Scores of two classes, of which one is in few cases."""
+    rng = np.random.default_rng(9)
+    scores = rng.normal(0.7, 0.1, (2, 8, 12, 2))
+    scores[:, :, 3:, 1] = np.nan
+    results, trials = tables((K_CENTER, scores[0]), (RANDOM, scores[1]))
+    ((entry,),) = _replay.replay_looks(
+        [contrast()], results, trials, seeds=(8,), taken=1
+    )
+    (run,) = evaluate([contrast()], results, trials, margins={}, resamples=1)
+    assert entry["estimate"] == pytest.approx(run["estimate"])
+    assert entry["p_superior"] == pytest.approx(run["p_superior_raw"])
+    assert entry["level_one_sided"] == pytest.approx(0.025)
+
+
 def test_one_case_or_no_score_is_limited_by_cases():
     single = np.random.default_rng(3).normal(0, 1, (32, 1))
     assert _looks.observe([single], 0.01) is None
