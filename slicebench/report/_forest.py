@@ -15,6 +15,9 @@ _OPEN = ("inconclusive", "exploratory")
 _LETTERS = 64
 """Letters of a label on a phone's line."""
 
+_WIDEST = 60
+"""Letters of a line of a label beside the axes."""
+
 _SPREAD = 6.0
 """Times the median distance from zero that the axis reaches at most."""
 
@@ -39,7 +42,8 @@ def forest_figure(
     """
     rows = _frames.records(contrasts)
     heights = _heights(rows, 2.4 if narrow else 1.0)
-    size = _size(heights, narrow)
+    lines = max(_wrapped(row["label"]).count("\n") + 1 for row in rows)
+    size = _size(heights, narrow, lines)
     with _style.house():
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
@@ -52,7 +56,7 @@ def forest_figure(
             _heading(axes, heading, height - (2.6 if narrow else 0.9), narrow)
         axes.axvline(0, color=_palette.INK, linewidth=0.9)
         axes.set_ylim(heights[-1] + 1.0, 0)
-        labels = [] if narrow else [row["label"] for row in rows]
+        labels = [] if narrow else [_wrapped(row["label"]) for row in rows]
         axes.set_yticks([] if narrow else heights, labels)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -61,8 +65,13 @@ def forest_figure(
     return figure
 
 
-def _size(heights: list[float], narrow: bool) -> tuple[float, float]:
-    line = 0.2 if narrow else 0.27
+def _wrapped(label: str) -> str:
+    """Breaks a long label into lines, so that the axes keep their room."""
+    return "\n".join(textwrap.wrap(label, _WIDEST)) or label
+
+
+def _size(heights: list[float], narrow: bool, lines: int) -> tuple[float, float]:
+    line = 0.2 if narrow else max(0.27, 0.145 * lines)
     width = _style.NARROW if narrow else _style.WIDE
     return width, line * (heights[-1] + 1.0) + 0.75
 
