@@ -5,8 +5,8 @@
 What is copied rebuilds every table and figure (`python -m slicebench.report
 --workdir=TO`) and lets the same command go on from there with more seeds:
 experiment.json, compute.json, and all trials and results as one part each; report.html,
-tables (CSV) and figures (PNG) are made from these. Pictures of patients (`examples`) are copied with
---images only: their licence must allow it.
+tables (CSV) and figures (PNG) are made from these. Pictures of patients (`examples`)
+are copied with --images only: their licence must allow it.
 """
 
 import shutil
