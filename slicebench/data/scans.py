@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from slicebench.data import formats, nifti, validate, volumes
+from slicebench.data import formats, validate, volumes
 from slicebench.data._metadata import FILE_ENDINGS, load_json
 from slicebench.errors import InputError, gather
 
@@ -156,19 +156,10 @@ def _check(
     found = 0
     for path in paths:
         name = path.relative_to(images).as_posix()
-        try:
-            _, stored = formats.read_checked(path)
-        except OSError as error:
-            faults.append(f"{name}: cannot be read: {error.strerror or error}")
+        read = validate.read_file(path, name, faults)
+        if read is None:
             continue
-        except nifti.READ_ERRORS as error:
-            faults.append(f"{name}: {' '.join(str(error).split())}")
-            continue
-        fault = validate.form_fault(*stored)
-        if fault:
-            faults.append(f"{name}: {fault}")
-            continue
-        array, affine = stored
+        array, affine = read[1]
         found += array.shape[3] if array.ndim == 4 else 1
         if not np.isfinite(array).all():
             faults.append(f"{name}: voxels are NaN or infinite")

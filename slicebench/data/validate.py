@@ -162,22 +162,39 @@ def _read(
 ) -> formats.Stored | None:
     """Reads a file whole; returns stored array and affine, or notes a fault."""
     name = dataset.relative(path)
+    read = read_file(path, name, found.faults)
+    if read is None:
+        return None
+    found.files[name] = read[0]
+    return read[1]
+
+
+def read_file(
+    path: pathlib.Path, name: str, faults: list[str]
+) -> tuple[str, formats.Stored] | None:
+    """Reads any file whole; returns digest and content, or notes a fault.
+
+    Args:
+      path: NIfTI file, DICOM folder or segmentation.
+      name: What messages call it.
+      faults: Gains a clause where the file is not sound.
+    """
     try:
-        found.files[name], stored = formats.read_checked(path)
+        digest, stored = formats.read_checked(path)
     except OSError as error:
-        found.faults.append(f"{name}: cannot be read: {error.strerror or error}")
+        faults.append(f"{name}: cannot be read: {error.strerror or error}")
         return None
     except nifti.READ_ERRORS as error:
-        found.faults.append(f"{name}: {' '.join(str(error).split())}")
+        faults.append(f"{name}: {' '.join(str(error).split())}")
         return None
-    fault = form_fault(*stored)
+    fault = _form_fault(*stored)
     if fault:
-        found.faults.append(f"{name}: {fault}")
+        faults.append(f"{name}: {fault}")
         return None
-    return stored
+    return digest, stored
 
 
-def form_fault(array: np.ndarray, affine: np.ndarray) -> str | None:
+def _form_fault(array: np.ndarray, affine: np.ndarray) -> str | None:
     """Returns what is wrong with axes, number type or affine, if anything."""
     if array.ndim not in (3, 4) or 0 in array.shape:
         return f"shape {array.shape}; expected 3 axes, or 4 with channels last"

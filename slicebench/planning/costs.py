@@ -20,8 +20,6 @@ class Costs:
       classes: Classes that are outlined on a slice that shows the structures.
       prevalence: Share of slices that show the structures.
       adjacent: Share of a slice's time that is left right after its neighbour.
-      corrected: Share of a slice's time that correcting a pseudo-label takes.
-      extent_mark: To mark the first or the last slice of a structure.
     """
 
     volume: float = 1.0
@@ -30,8 +28,6 @@ class Costs:
     classes: int = 1
     prevalence: float = 1.0
     adjacent: float = 0.6
-    corrected: float = 0.5
-    extent_mark: float = 0.5
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -86,5 +82,5 @@ class Costs:
         return whole * slices_per_volume + max(0, rest)
 
 
-_SHARES = ("prevalence", "adjacent", "corrected")
+_SHARES = ("prevalence", "adjacent")
 _SLACK = 1e-9

@@ -178,17 +178,17 @@ def _read(
     path: Path, image: Path, faults: list[str]
 ) -> Integer[np.ndarray, "first second third"] | None:
     """Reads one segmentation in stored order, or notes what is wrong with it."""
+    read = validate.read_file(path, path.name, faults)
+    if read is None:
+        return None
+    stored = read[1]
     try:
-        _, stored = formats.read_checked(path)
         shape, affine = formats.read_header(image)
-    except OSError as error:
-        faults.append(f"{error.filename or path}: cannot be read: {error.strerror}")
-        return None
     except nifti.READ_ERRORS as error:
-        faults.append(f"{path.name}: {' '.join(str(error).split())}")
+        faults.append(f"{image}: {' '.join(str(error).split())}")
         return None
-    fault = validate.form_fault(*stored)
-    if fault is None and stored.array.ndim != 3:
+    fault = None
+    if stored.array.ndim != 3:
         fault = f"{stored.array.shape[3]} channels; a segmentation has none"
     if fault is None:
         values = np.unique(stored.array)
