@@ -27,6 +27,13 @@ flags.DEFINE_list("interpolations", None, "Mask interpolations.")
 flags.DEFINE_list("dims", None, "2d or 3d networks.")
 flags.DEFINE_list("steps", None, "Optimiser steps.")
 flags.DEFINE_integer("batch", None, "Slices (2D) or patches (3D) in a batch.")
+flags.DEFINE_float("learning_rate", None, "Peak learning rate of the optimiser.")
+flags.DEFINE_string(
+    "dice_classes",
+    None,
+    "Classes in the Dice part of the loss: all, or those present in a batch, which "
+    "helps where a batch lacks most classes.",
+)
 flags.DEFINE_integer("width", None, "Channels of the network at full resolution.")
 flags.DEFINE_integer("depth", None, "Resolution levels of the network.")
 flags.DEFINE_string("precision", None, "float32 or bfloat16 arithmetic of networks.")
@@ -120,6 +127,8 @@ def _read_overrides() -> runner.Overrides:
         dims=_names("dims"),
         steps=_numbers("steps"),
         batch=FLAGS.batch,
+        learning_rate=FLAGS.learning_rate,
+        dice_classes=FLAGS.dice_classes,
         width=FLAGS.width,
         depth=FLAGS.depth,
         precision=FLAGS.precision,

@@ -1,7 +1,4 @@
-"""What a study is made of: trials, experiments and planned contrasts.
-
-Frozen dataclasses on the standard library alone: every other part can share them.
-"""
+"""Trials, experiments and planned contrasts, on the standard library alone."""
 
 import dataclasses
 import hashlib
@@ -15,10 +12,10 @@ RESULTS_SCHEMA = 1
 Claim = Literal["superior", "noninferior", "equivalent"]
 Dims = Literal["2d", "3d"]
 Precision = Literal["float32", "bfloat16"]
+DiceClasses = Literal["all", "present"]
 
 ADDED: Mapping[str, bool] = {"added": True}
-"""Marks a field that came after results were published: while it holds its default,
-it is left out of canonical JSON, and digests stay what they were before it."""
+"""Marks a field younger than published results: left out of JSON at its default."""
 
 
 def canonical_json(value: Any) -> str:
@@ -119,6 +116,7 @@ class Training:
         uniformly drawn class) or `uniform` over annotated slices.
       augmentation: Random changes to training slices.
       patch: Largest depth, height and width of a 3D patch, in voxels.
+      dice_classes: Classes of the Dice loss: `all`, or those `present` in a batch.
     """
 
     steps: int = 400
@@ -133,6 +131,7 @@ class Training:
     patch: tuple[int, int, int] = dataclasses.field(
         default=(32, 64, 64), metadata=ADDED
     )
+    dice_classes: DiceClasses = dataclasses.field(default="all", metadata=ADDED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -331,7 +330,7 @@ class TaskInfo:
       grid: Height and width of the training grid.
       synthetic: Whether the task is a phantom.
       spacing: Distance between grid points in mm, slices first: median of the pool.
-      dims: Network that is asked for; budgets and densities are asked in `2d`.
+      dims: Network asked for; budgets and densities are asked in `2d`.
     """
 
     name: str
@@ -361,7 +360,7 @@ class Experiment:
       strategies: Slice strategies.
       volume_strategies: Volume strategies.
       features: Slice features for strategies that use them.
-      scope: `within` or `pooled` values.
+      scope: `within` or `pooled`.
       interpolations: Mask interpolations.
       pseudo_weights: Loss weights of interpolated slices.
       steps_factors: Multiples of the schedule's steps that are trained.

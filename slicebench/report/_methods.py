@@ -137,9 +137,16 @@ def _network(program: Mapping[str, Any]) -> str:
         f"{'slices' if dims == '2d' else 'patches'} with "
         f"{training.get('optimizer')} {cite} (learning rate {rate}, "
         f"{training.get('decay')} decay, weight decay "
-        f"{training.get('weight_decay')}), on cross-entropy plus soft Dice {{nnunet}}; "
+        f"{training.get('weight_decay')}), on cross-entropy plus soft Dice {{nnunet}}"
+        f"{_present(training)}; "
         "the last weights were scored."
     )
+
+
+def _present(training: Mapping[str, Any]) -> str:
+    if training.get("dice_classes") != "present":
+        return ""
+    return " over the classes present in a batch"
 
 
 def _scoring(experiment: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from slicebench.selection import FEATURES, VOLUME_STRATEGIES, strategy_names
 DIMS = ("2d", "3d")
 PRECISIONS = ("float32", "bfloat16")
 SCOPES = ("within", "pooled")
-_INNER = ("steps", "batch", "width", "depth")
+_INNER = ("steps", "batch", "learning_rate", "dice_classes", "width", "depth")
 """Flags that change a part of the schedule or network, not an axis."""
 
 
@@ -98,7 +98,7 @@ def override(experiment: spec.Experiment, given: Overrides) -> spec.Experiment:
     return changed
 
 
-def _training(given: Overrides) -> dict[str, int]:
+def _training(given: Overrides) -> dict[str, Any]:
     """Returns what flags say of the schedule."""
     steps = given.steps or ()
     if len(steps) > 1:
@@ -106,8 +106,20 @@ def _training(given: Overrides) -> dict[str, int]:
             f"--steps={','.join(map(str, steps))}: one value is allowed; "
             "use one work folder for each number of steps"
         )
-    found = {"steps": steps[0]} if steps else {}
-    return found | _counts(given, "batch")
+    found: dict[str, Any] = {"steps": steps[0]} if steps else {}
+    return found | _counts(given, "batch") | _objective(given)
+
+
+def _objective(given: Overrides) -> dict[str, Any]:
+    """Returns what flags say of the learning rate and the loss."""
+    rate, classes = given.learning_rate, given.dice_classes
+    if rate is not None and not 0 < rate <= 1:
+        raise InputError(f"--learning_rate={rate:g}: above 0 up to 1 is allowed")
+    allowed = get_args(spec.DiceClasses)
+    if classes is not None and classes not in allowed:
+        raise InputError(f"--dice_classes={classes}: allowed: {', '.join(allowed)}")
+    found = {"learning_rate": rate, "dice_classes": classes}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _network(given: Overrides) -> dict[str, int]:
@@ -123,7 +135,7 @@ def _counts(given: Overrides, *names: str) -> dict[str, int]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _overridden(value: Any, changes: dict[str, int]) -> Any:
+def _overridden(value: Any, changes: dict[str, Any]) -> Any:
     """Lays flags over a network or schedule, or over a function that makes it."""
     if not changes:
         return value

@@ -22,6 +22,8 @@ class Overrides:
       dims: `2d` or `3d`.
       steps: Optimiser steps.
       batch: Slices (2D) or patches (3D) in a batch.
+      learning_rate: Peak learning rate.
+      dice_classes: `all`, or those `present` in a batch.
       width: Channels of the network at full resolution.
       depth: Resolution levels of the network.
       precision: `float32` or `bfloat16`.
@@ -40,6 +42,8 @@ class Overrides:
     dims: tuple[str, ...] | None = None
     steps: tuple[int, ...] | None = None
     batch: int | None = None
+    learning_rate: float | None = None
+    dice_classes: str | None = None
     width: int | None = None
     depth: int | None = None
     precision: str | None = None

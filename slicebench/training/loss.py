@@ -1,5 +1,7 @@
 """Cross-entropy plus soft Dice, as in nnU-Net (Isensee et al. 2021)."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
@@ -12,6 +14,7 @@ def segmentation_loss(
     logits: Float[Array, "batch *space class"],
     labels: UInt8[Array, " batch *space"] | Float[Array, "batch *space class"],
     weight: Float[Array, " batch *depth"] | None = None,
+    classes: Literal["all", "present"] = "all",
 ) -> Float[Array, ""]:
     """Mean cross-entropy over voxels plus 1 - mean soft Dice over classes.
 
@@ -25,6 +28,9 @@ def segmentation_loss(
       labels: Class indices, or shares of the classes.
       weight: Weight of each image, or of each slice of each patch, not all 0;
         None weighs all voxels alike.
+      classes: Which foreground classes the Dice part is the mean over: `all`, where
+        a class that the batch lacks pulls its predicted share towards nothing, or
+        those that are `present` in the batch. Without any, that part is 0.
     """
     truth = labels
     if labels.ndim < logits.ndim:
@@ -41,5 +47,9 @@ def segmentation_loss(
         overlap, total = voxel[..., None] * overlap, voxel[..., None] * total
     axes = tuple(range(logits.ndim - 1))
     overlap, total = overlap.sum(axes)[1:], total.sum(axes)[1:]
-    dice = (2 * overlap + _SMOOTH) / (total + _SMOOTH)
-    return mean + 1 - dice.mean()
+    missed = 1 - (2 * overlap + _SMOOTH) / (total + _SMOOTH)
+    if classes == "all":
+        return mean + missed.mean()
+    seen = truth if weight is None else voxel[..., None] * truth
+    present = seen.sum(axes)[1:] > 0
+    return mean + (present * missed).sum() / jnp.maximum(present.sum(), 1)

@@ -121,10 +121,11 @@ def make_step(
     network = make_network(program, layout)
     optimizer = make_optimizer(program.training)
     draw = _make_draw(program)
+    classes = program.training.dice_classes
 
     def loss_of(params: Params, batch: Patches) -> Array:
         scores = nnx.merge(network, params)(batch.images, batch.valid)
-        return segmentation_loss(scores, batch.labels, batch.weight)
+        return segmentation_loss(scores, batch.labels, batch.weight, classes)
 
     def step(state: TrialState, trial: TrialArrays, bank: Bank) -> TrialState:
         key = jax.random.fold_in(jax.random.wrap_key_data(trial.key), state.step)

@@ -132,6 +132,20 @@ def test_flags_replace_axes_and_leave_the_others():
     assert changed.contrasts == base().contrasts
 
 
+def test_learning_rate_and_loss_change_only_themselves():
+    given = Overrides(learning_rate=4e-3, dice_classes="present")
+    changed = resolve(override(base(), given).training, INFO)
+    before = vars(resolve(base().training, INFO))
+    asked = {"learning_rate": 4e-3, "dice_classes": "present"}
+    assert changed == spec.Training(**before | asked)
+
+
+def test_the_shipped_loss_leaves_the_identity_of_trials_as_it_was():
+    assert "dice_classes" not in spec.canonical_json(spec.Training())
+    changed = spec.Training(dice_classes="present")
+    assert '"dice_classes":"present"' in spec.canonical_json(changed)
+
+
 def test_steps_change_only_the_steps_of_a_schedule():
     changed = resolve(override(base(), Overrides(steps=(70,))).training, INFO)
     before = resolve(base().training, INFO)

@@ -148,3 +148,51 @@ def test_more_slices_that_nobody_annotated_leave_the_loss_unchanged():
     assert float(segmentation_loss(*longer, padded)) == pytest.approx(
         float(segmentation_loss(logits, labels, weight)), rel=1e-6
     )
+
+
+def test_absent_classes_are_left_out_where_asked():
+    logits, labels = draw(classes=5)
+    labels[labels == 3] = 0
+    kept = [1, 2, 4]
+    share = np.asarray(jax.nn.softmax(jnp.asarray(logits)), np.float64)
+    missed = []
+    for index in kept:
+        truth = labels == index
+        overlap = share[..., index][truth].sum()
+        total = truth.sum() + share[..., index].sum()
+        missed.append(1 - (2 * overlap + 1) / (total + 1))
+    entropy = -np.log(np.take_along_axis(share, labels[..., None].astype(int), -1))
+    loss = segmentation_loss(jnp.asarray(logits), jnp.asarray(labels), None, "present")
+    assert float(loss) == pytest.approx(entropy.mean() + np.mean(missed), rel=1e-5)
+
+
+def test_both_forms_agree_where_every_class_is_present():
+    logits, labels = map(jnp.asarray, draw())
+    assert set(np.unique(labels)) == {0, 1, 2, 3}
+    assert float(segmentation_loss(logits, labels, None, "present")) == pytest.approx(
+        float(segmentation_loss(logits, labels)), rel=1e-6
+    )
+
+
+def test_a_batch_of_background_has_cross_entropy_alone():
+    logits, labels = draw()
+    labels[:] = 0
+    share = np.asarray(jax.nn.softmax(jnp.asarray(logits)), np.float64)
+    given = (jnp.asarray(logits), jnp.asarray(labels), None, "present")
+    assert float(segmentation_loss(*given)) == pytest.approx(
+        -np.log(share[..., 0]).mean(), rel=1e-5
+    )
+    assert all(np.isfinite(jax.grad(segmentation_loss)(*given)).ravel())
+
+
+def test_a_class_on_slices_without_weight_is_absent():
+    logits, labels = draw(batch=2)
+    labels[0], labels[1, 0, 0] = np.minimum(labels[0], 2), 3
+    weight = jnp.array([1.0, 0.0])
+    both = segmentation_loss(
+        jnp.asarray(logits), jnp.asarray(labels), weight, "present"
+    )
+    one = segmentation_loss(
+        jnp.asarray(logits[:1]), jnp.asarray(labels[:1]), jnp.ones(1), "present"
+    )
+    assert float(both) == pytest.approx(float(one), rel=1e-6)
