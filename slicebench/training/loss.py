@@ -39,17 +39,17 @@ def segmentation_loss(
     entropy = -(truth * log_share).sum(-1)
     share = jnp.exp(log_share)
     overlap, total = truth * share, truth + share
+    seen = truth
     if weight is None:
         mean = entropy.mean()
     else:
         voxel = weight.reshape(*weight.shape, *(1,) * (entropy.ndim - weight.ndim))
         mean = (voxel * entropy).sum() / jnp.broadcast_to(voxel, entropy.shape).sum()
-        overlap, total = voxel[..., None] * overlap, voxel[..., None] * total
+        overlap, total, seen = (voxel[..., None] * of for of in (overlap, total, truth))
     axes = tuple(range(logits.ndim - 1))
     overlap, total = overlap.sum(axes)[1:], total.sum(axes)[1:]
     missed = 1 - (2 * overlap + _SMOOTH) / (total + _SMOOTH)
     if classes == "all":
         return mean + missed.mean()
-    seen = truth if weight is None else voxel[..., None] * truth
     present = seen.sum(axes)[1:] > 0
     return mean + (present * missed).sum() / jnp.maximum(present.sum(), 1)
