@@ -58,6 +58,12 @@ flags.DEFINE_float(
     None,
     "Side in mm of the central square of each slice that is kept (default: all).",
 )
+flags.DEFINE_list(
+    "ct_window",
+    None,
+    "LOW,HIGH: intensities between which CT is told apart, in the unit of the stored "
+    "images (default: percentiles of the pool's body voxels).",
+)
 flags.DEFINE_bool("smoke", False, "The same path, tiny.")
 flags.DEFINE_bool("dry_run", False, "Print what would be done, and stop.")
 flags.DEFINE_bool("status", False, "Print how far the work folder is, and stop.")
@@ -101,6 +107,7 @@ def read_options() -> runner.Options:
         split_seed=FLAGS.split_seed,
         max_size=FLAGS.max_size,
         field_of_view=FLAGS.field_of_view,
+        ct_window=runner.parse_window("ct_window", FLAGS.ct_window),
         feature_file=Path(FLAGS.feature_file) if FLAGS.feature_file else None,
         strata_file=FLAGS.strata_file,
         smoke=FLAGS.smoke,

@@ -178,6 +178,7 @@ def test_the_work_folder_may_not_be_a_file(folder):
         (["--dice_classes=some"], ["--dice_classes=some", "all, present"]),
         (["--depth=12"], ["depth 12", "divide"]),
         (["--field_of_view=100"], ["--field_of_view", "--data"]),
+        (["--ct_window=0,100"], ["--ct_window", "--data"]),
         (["--feature_file=a.npz"], ["--feature_file=a.npz", "--features=file"]),
         (["--strata_file=a.csv"], ["--strata_file=a.csv", "=stratified"]),
         (
@@ -215,6 +216,10 @@ def test_bad_flags(flags, words):
         (["--splits_file=absent.json"], ["absent.json"]),
         (["--tasks=phantom_organ"], ["--tasks", "--data"]),
         (["--max_size=0"], ["max_size", "0"]),
+        (["--ct_window=0,100"], ["--ct_window", "CT"]),
+        (["--ct_window=100,0"], ["--ct_window=100,0", "lower"]),
+        (["--ct_window=nan,1"], ["--ct_window=nan,1", "lower"]),
+        (["--ct_window=50"], ["--ct_window=50", "LOW,HIGH"]),
         (["--field_of_view=-1"], ["--field_of_view=-1", "above 0 mm"]),
         (
             ["--features=file", "--strategies=k_center", "--feature_file=absent.npz"],

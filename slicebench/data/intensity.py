@@ -20,8 +20,8 @@ class Window(NamedTuple):
     """Fitted normalisation of a CT channel: clip, subtract, divide.
 
     Attributes:
-      low: 0.5th percentile of the pool's body voxels.
-      high: 99.5th percentile.
+      low: 0.5th percentile of the pool's body voxels, or as given.
+      high: 99.5th percentile, or as given.
       mean: Mean of the clipped body voxels.
       std: Their standard deviation.
       body: Intensity above which a voxel counts as body.
@@ -43,7 +43,10 @@ def is_ct(channel: str) -> bool:
     return _CT.search(channel) is not None
 
 
-def fit_window(volumes: Callable[[], Iterable[np.ndarray]]) -> Window:
+def fit_window(
+    volumes: Callable[[], Iterable[np.ndarray]],
+    given: tuple[float, float] | None = None,
+) -> Window:
     """Fits a CT channel's window on the pool's images.
 
     Body voxels are those above Otsu's threshold (1979) of the pool's joint
@@ -54,6 +57,8 @@ def fit_window(volumes: Callable[[], Iterable[np.ndarray]]) -> Window:
 
     Args:
       volumes: Called twice; each time gives the channel of every pool image.
+      given: Lowest and highest intensity that are told apart, in the unit of the
+        stored images; None takes the percentiles.
     """
     bounds = [(float(v.min()), float(v.max())) for v in volumes()]
     low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
@@ -67,7 +72,7 @@ def fit_window(volumes: Callable[[], Iterable[np.ndarray]]) -> Window:
     first = _otsu(counts, centres)
     body, values = counts[first:], centres[first:]
     share = np.cumsum(body) / body.sum()
-    bottom, top = (
+    bottom, top = given or (
         float(values[np.searchsorted(share, percent / 100)]) for percent in _PERCENTILES
     )
     clipped = np.clip(values, bottom, top)

@@ -30,6 +30,7 @@ def load_task(
     max_size: int = 96,
     multiple: int = 16,
     field_of_view: float | None = None,
+    ct_window: tuple[float, float] | None = None,
     cache_dir: str | pathlib.Path | None = None,
 ) -> PreparedTask:
     """Validates, splits and preprocesses a dataset folder, or reads the cache.
@@ -46,6 +47,7 @@ def load_task(
       max_size: Largest height and width of the grid.
       multiple: Height and width of the grid are multiples of this.
       field_of_view: Side in mm of the central square kept in plane; None keeps all.
+      ct_window: Intensities between which CT is told apart; None: from the pool.
       cache_dir: Cache folder; None takes $SLICEBENCH_CACHE, else
         ~/.cache/slicebench.
 
@@ -53,7 +55,10 @@ def load_task(
       InputError: Anything that is wrong with folder, flags or split.
     """
     settings = preprocess.Settings(
-        max_size=max_size, multiple=multiple, field_of_view=field_of_view
+        max_size=max_size,
+        multiple=multiple,
+        field_of_view=field_of_view,
+        ct_window=ct_window,
     )
     folder = pathlib.Path(folder)
     cache_path = cache.cache_folder(cache_dir)

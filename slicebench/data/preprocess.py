@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,16 @@ class Settings:
       multiple: Height and width of the grid are multiples of this.
       field_of_view: Side in mm of the central square that is kept in plane; None
         keeps all. What lies outside counts as background in predictions.
+      ct_window: Lowest and highest intensity of CT that are told apart, in the unit
+        of the stored images; None takes percentiles of the pool's body voxels.
     """
 
     max_size: int = 96
     multiple: int = 16
     field_of_view: float | None = dataclasses.field(default=None, metadata=spec.ADDED)
+    ct_window: tuple[float, float] | None = dataclasses.field(
+        default=None, metadata=spec.ADDED
+    )
 
     def __post_init__(self):
         if self.multiple < 1 or self.max_size < self.multiple:
@@ -37,19 +42,24 @@ class Settings:
                 f"grid: max_size {self.max_size} and multiple {self.multiple}; allowed "
                 "are a multiple of 1 or more and a max_size not below it"
             )
-
         if self.field_of_view is not None and not 0 < self.field_of_view < math.inf:
             raise errors.InputError(
                 f"--field_of_view={self.field_of_view}: a length above 0 mm is allowed"
+            )
+        if self.ct_window is not None and not -math.inf < self.ct_window[0] < min(
+            self.ct_window[1], math.inf
+        ):
+            raise errors.InputError(
+                f"--ct_window={self.ct_window[0]:g},{self.ct_window[1]:g}: a lower and "
+                "a higher intensity are allowed"
             )
 
     @property
     def record(self) -> dict[str, Any]:
         """JSON-ready settings; digests of data that are kept whole stay the same."""
         made = dataclasses.asdict(self)
-        if self.field_of_view is None:
-            del made["field_of_view"]
-        return made
+        added = ("field_of_view", "ct_window")
+        return {k: v for k, v in made.items() if k not in added or v is not None}
 
     @property
     def limit(self) -> int:
@@ -113,17 +123,34 @@ def fit(pool: Sequence[Scan], channels: Sequence[str], settings: Settings) -> Fi
         return (case.load_image()[channel] for case in pool)
 
     windows = [
-        intensity.fit_window(lambda index=index: read(index))
-        if intensity.is_ct(name)
-        else None
+        _window(name, lambda index=index: read(index), settings)
         for index, name in enumerate(channels)
     ]
+    if settings.ct_window is not None and not any(windows):
+        raise errors.InputError(
+            f"--ct_window needs a channel that is CT; channels: {', '.join(channels)}"
+        )
     return Fitted(
         grid=(sizes[0], sizes[1]),
         spacing=(float(spacing[0]), float(spacing[1])),
         windows=tuple(windows),
         field_of_view=kept.field_of_view,
     )
+
+
+def _window(
+    channel: str, volumes: Callable[[], Iterator[np.ndarray]], settings: Settings
+) -> intensity.Window | None:
+    if not intensity.is_ct(channel):
+        return None
+    window = intensity.fit_window(volumes, settings.ct_window)
+    if settings.ct_window is not None and window.std == 0:
+        raise errors.InputError(
+            f"--ct_window={settings.ct_window[0]:g},{settings.ct_window[1]:g}: nothing "
+            f"within it differs in channel {channel!r}; body voxels start at "
+            f"{window.body:g} in the unit of the stored images"
+        )
+    return window
 
 
 def shrink_factor(case: Scan, fitted: Fitted) -> float:

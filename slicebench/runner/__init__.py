@@ -1,7 +1,13 @@
 """From an experiment to results: the one orchestrator."""
 
 from slicebench.runner.memory import OutOfMemoryError
-from slicebench.runner.options import Options, Overrides, parse_names, parse_numbers
+from slicebench.runner.options import (
+    Options,
+    Overrides,
+    parse_names,
+    parse_numbers,
+    parse_window,
+)
 from slicebench.runner.plans import use_all_cores
 from slicebench.runner.preview import preview
 from slicebench.runner.progress import show_logs
@@ -17,6 +23,7 @@ __all__ = [
     "make_study",
     "parse_names",
     "parse_numbers",
+    "parse_window",
     "preview",
     "show_logs",
     "status_text",

@@ -67,6 +67,8 @@ class Options:
       max_size: Largest height and width of the training grid.
       field_of_view: Side in mm of the central square that is kept in plane; None
         keeps all.
+      ct_window: Lowest and highest intensity of CT that are told apart; None takes
+        percentiles of the pool.
       feature_file: The user's own slice features, for features `file`.
       strata_file: `FILE` or `FILE:COLUMN` with a stratum of each case, for volume
         strategy `stratified`.
@@ -92,6 +94,7 @@ class Options:
     split_seed: int = 0
     max_size: int = 96
     field_of_view: float | None = None
+    ct_window: tuple[float, float] | None = None
     feature_file: Path | None = None
     strata_file: str | None = None
     smoke: bool = False
@@ -113,6 +116,19 @@ def parse_names(flag: str, values: list[str] | None) -> tuple[str, ...] | None:
         given = ",".join(values)
         raise InputError(f"--{flag}={given}: distinct names between commas are allowed")
     return names
+
+
+def parse_window(flag: str, values: list[str] | None) -> tuple[float, float] | None:
+    """Returns two intensities between a comma; None where the flag was not given."""
+    if values is None:
+        return None
+    try:
+        low, high = map(float, values)
+    except ValueError:
+        raise InputError(
+            f"--{flag}={','.join(values)}: LOW,HIGH are allowed, two numbers"
+        ) from None
+    return low, high
 
 
 def parse_numbers(flag: str, values: list[str] | None) -> tuple[int, ...] | None:

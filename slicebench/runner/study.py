@@ -134,10 +134,12 @@ def _load_phantoms(
         or options.slice_axis is not None
         or options.splits_file is not None
         or options.field_of_view is not None
+        or options.ct_window is not None
     ):
         raise InputError(
-            "--target_labels, --slice_axis, --splits_file and --field_of_view need "
-            "--data: phantoms have one target, one field and a fixed split"
+            "--target_labels, --slice_axis, --splits_file, --field_of_view and "
+            "--ct_window need --data: phantoms have one target, one field, no CT and "
+            "a fixed split"
         )
     return [
         [make_phantom(name, seed=options.split_seed, smoke=options.smoke)]
@@ -167,6 +169,7 @@ def _load_folds(options: Options, folder: str) -> list[PreparedTask]:
             splits_file=options.splits_file,
             max_size=options.max_size,
             field_of_view=options.field_of_view,
+            ct_window=options.ct_window,
         )
         split: Any = task.provenance["split"]
         count = 1 if options.smoke else int(split["num_folds"])

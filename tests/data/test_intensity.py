@@ -39,6 +39,17 @@ def test_window_is_that_of_the_body(offset):
     assert -990 + offset < window.body < -200 + offset
 
 
+def test_a_given_window_replaces_the_percentiles_alone():
+    volumes = [make_ct(1024, seed) for seed in range(3)]
+    window = intensity.fit_window(lambda: iter(volumes), (1000.0, 1150.0))
+    found = intensity.fit_window(lambda: iter(volumes))
+    body = np.concatenate([volume[:, 20:].ravel() for volume in volumes])
+    clipped = np.clip(body, 1000, 1150)
+    assert (window.low, window.high, window.body) == (1000.0, 1150.0, found.body)
+    np.testing.assert_allclose(window.mean, clipped.mean(), atol=0.5)
+    np.testing.assert_allclose(window.std, clipped.std(), atol=0.5)
+
+
 def test_window_without_air_takes_every_voxel():
     image = np.random.default_rng(0).normal(50, 20, (8, 80, 80)).astype(np.float32)
     window = intensity.fit_window(lambda: [image])

@@ -102,6 +102,28 @@ def test_only_ct_channels_get_a_window(tmp_path):
     assert fitted.windows[1] is not None
 
 
+def test_a_given_window_is_for_ct_alone(tmp_path):
+    image = np.random.default_rng(0).normal(0, 200, (12, 12, 3, 2)).astype(np.float32)
+    pool = [write_case(tmp_path, "c", image)]
+    settings = Settings(max_size=64, multiple=16, ct_window=(-50.0, 80.0))
+    fitted = preprocess.fit(pool, ["PET", "CT"], settings)
+    assert fitted.windows[0] is None
+    assert fitted.windows[1] is not None
+    assert fitted.windows[1][:2] == (-50.0, 80.0)
+    prepared = preprocess.prepare_image(pool[0], fitted)[..., 1]
+    mean, std = fitted.windows[1].mean, fitted.windows[1].std
+    assert prepared.min() == pytest.approx((-50 - mean) / std, abs=1e-5)
+    assert prepared.max() == pytest.approx((80 - mean) / std, abs=1e-5)
+    assert settings.record["ct_window"] == (-50.0, 80.0)
+    assert "ct_window" not in SMALL.record
+    with pytest.raises(InputError, match="channels: PET, MRI"):
+        preprocess.fit(pool, ["PET", "MRI"], settings)
+    with pytest.raises(InputError, match="nothing within it differs"):
+        preprocess.fit(
+            pool, ["PET", "CT"], Settings(max_size=64, ct_window=(5000.0, 6000.0))
+        )
+
+
 @pytest.mark.parametrize("shape", [(30, 40, 3), (31, 39, 1), (32, 48, 4)])
 def test_unchanged_spacing_is_exact_there_and_back(tmp_path, shape):
     image, label = draw_blob(shape)
