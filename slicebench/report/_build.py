@@ -15,6 +15,7 @@ from slicebench.report import (
     _gallery,
     _gaps,
     _inline,
+    _interpolation,
     _learning,
     _methods,
     _palette,
@@ -85,6 +86,7 @@ def write_report(workdir: Path, *, images: bool = True) -> Path:
         "parts": [
             part
             for part in (
+                _interpolation.interpolation(run, numbers.cells, numbers.summary),
                 _sequential.looks(numbers.summary),
                 _seed_plan.seed_plan(numbers.summary),
                 _spread.spread(run, numbers.cells),

@@ -7,7 +7,7 @@ kinds of colour blindness; markers and dashes say the same again.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 INK = "#1f2933"
@@ -90,6 +90,14 @@ _SPARE = tuple(
     )
 )
 
+_INTERPOLATIONS = {
+    "signed_distance": Look("#0072b2", "o"),
+    "nearest": Look("#8c6d1f", "s"),
+    "linear": Look("#009e73", "^"),
+    "morphological": Look("#b5548f", "D"),
+    "image_guided": Look("#d55e00", "v"),
+}
+
 _DARK = {
     INK: "#e4e8ec",
     FAINT: "#a3adb8",
@@ -134,10 +142,23 @@ def looks(strategies: Iterable[str]) -> dict[str, Look]:
     >>> looks(["random", "mine"])["random"].color
     '#0072b2'
     """
+    return _looks(strategies, _KNOWN)
+
+
+def interpolation_looks(interpolations: Iterable[str]) -> dict[str, Look]:
+    """Returns one look an interpolation, by the same rule as `looks`.
+
+    >>> interpolation_looks(["linear", "mine"])["linear"].marker
+    '^'
+    """
+    return _looks(interpolations, _INTERPOLATIONS)
+
+
+def _looks(names: Iterable[str], known: Mapping[str, Look]) -> dict[str, Look]:
     found: dict[str, Look] = {}
-    for name in sorted(set(strategies)):
-        if name in _KNOWN:
-            found[name] = _KNOWN[name]
+    for name in sorted(set(names)):
+        if name in known:
+            found[name] = known[name]
             continue
         start = hashlib.sha256(name.encode()).digest()[0] % len(_SPARE)
         order = (*_SPARE[start:], *_SPARE[:start])

@@ -1,6 +1,7 @@
 """Work folders for the tests of the report."""
 
 import csv
+import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from slicebench.results import RESULTS, TRIALS, Store, read_json, write_json_atomic
+from tests import made_up
 from tests.made_up import DEPTH, POOL, write_made_up_run
 
 COMPUTE = {
@@ -102,6 +104,67 @@ def write_choices(workdir: Path, *, alike: Collection[str] = ()) -> pd.DataFrame
     quotas = trials["slices_per_volume"].astype(float)
     rewrite(workdir, trials.assign(coverage=quotas / DEPTH), results)
     return store.read_trials()
+
+
+SPACING = (2.5, 1.0, 1.0)
+"""Of the tasks to which `add_interpolation` gives one, mm, depth first."""
+
+
+def add_interpolation(workdir: Path, gain: float, *, seeds: int, cases: int) -> None:
+    """Adds interpolated masks, which gain so much Dice, to the cells of `random`.
+
+    One planned contrast a task and density with two or more slices compares them
+    with none; tasks get a spacing and a median depth.
+    """
+    experiment = read_json(workdir / "experiment.json")
+    store, tasks, contrasts = Store(workdir), [], []
+    for task in experiment["tasks"]:
+        tasks.append({**task, "spacing": list(SPACING), "median_slices": DEPTH})
+        axes = experiment["axes"][task["name"]]
+        plan = made_up.Plan(
+            tasks=(task["name"],),
+            classes=tuple(task["classes"]),
+            budgets=tuple(axes["budgets"]),
+            slices_per_volume=tuple(k for k in axes["slices_per_volume"] if k > 1),
+            strategies=("random",),
+            num_seeds=seeds,
+            num_cases=cases,
+            ceiling_seeds=0,
+        )
+        trials = [
+            dataclasses.replace(t, interpolation="linear", pseudo_weight=0.5)
+            for t in made_up.make_trials(task["name"], "2d", plan)
+        ]
+        truth = made_up.Truth(strategy_gain={"random": gain})
+        rows = made_up.make_rows(trials, plan, truth, np.random.default_rng(9))
+        store.append(f"interpolated_{task['name']}", *rows)
+        contrasts += [
+            _interpolation_contrast(task["name"], plan.budgets[0], slices)
+            for slices in plan.slices_per_volume
+        ]
+    change_experiment(
+        workdir,
+        tasks=tasks,
+        contrasts=[*experiment["contrasts"], *contrasts],
+        num_trials=len(store.read_trials()),
+    )
+
+
+def _interpolation_contrast(task: str, budget: int, slices: int) -> dict[str, Any]:
+    return {
+        "name": f"linear against none at {slices} slices per volume",
+        "family": f"interpolation {task}",
+        "claim": "superior",
+        "primary": True,
+        "kind": "difference",
+        "metric": "dice",
+        "task": task,
+        "target": "all",
+        "dims": "2d",
+        "where": {"budget": budget, "slices_per_volume": slices, "strategy": "random"},
+        "a": {"interpolation": "linear", "pseudo_weight": 0.5},
+        "b": {"interpolation": "none"},
+    }
 
 
 def read_table(workdir: Path, name: str) -> list[dict[str, str]]:
