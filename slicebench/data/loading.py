@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 from slicebench import errors, spec
 from slicebench.data import (
@@ -89,6 +88,7 @@ def load_task(
         synthetic=False,
         flip=dataset.flip and mirror_axis is not None,
         mirror_axis=mirror_axis,
+        orientation=volumes.orientation(dataset.volumes),
         attribution=dataset.attribution,
         provenance={
             "source": source,
@@ -189,27 +189,10 @@ def _generate(
     return cache.Generated(
         grid=fitted.grid,
         channels=len(dataset.channels),
-        record=_fitted_record(dataset, sides, fitted),
+        record=preprocess.fitted_record(
+            dataset.channels,
+            [case for cases in sides.values() for case in cases],
+            fitted,
+        ),
         sides={side: prepare(cases) for side, cases in sides.items()},
     )
-
-
-def _fitted_record(
-    dataset: readers.Dataset,
-    sides: dict[str, list[Volume]],
-    fitted: preprocess.Fitted,
-) -> dict[str, Any]:
-    factors = {
-        case.name: preprocess.shrink_factor(case, fitted)
-        for cases in sides.values()
-        for case in cases
-    }
-    return {
-        "grid": list(fitted.grid),
-        "spacing": list(fitted.spacing),
-        "intensity": {
-            channel: "z-score of each volume" if window is None else window._asdict()
-            for channel, window in zip(dataset.channels, fitted.windows, strict=True)
-        },
-        "shrunk": {name: factor for name, factor in factors.items() if factor > 1},
-    }

@@ -77,6 +77,8 @@ class PreparedTask:
       mirror_axis: In-plane axis that runs left to right, 1 for height and 2 for
         width; None where none does, so that mirroring would not exchange left
         and right.
+      orientation: Where depth, height and width lead in every case, see
+        `volumes.orientation`; None where cases differ or have no body.
     """
 
     name: str
@@ -93,6 +95,7 @@ class PreparedTask:
     attribution: str
     provenance: dict[str, object]
     mirror_axis: Literal[1, 2] | None = 2
+    orientation: str | None = None
 
     @property
     def context(self) -> str:

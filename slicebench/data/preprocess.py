@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from slicebench.data.resample import Line
 from slicebench.data.volumes import Scan, Volume
 
 _SLACK = 1e-6
+_PER_VOLUME = "z-score of each volume"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,6 +154,51 @@ def _window(
     return window
 
 
+def fitted_record(
+    channels: Sequence[str], cases: Sequence[Scan], fitted: Fitted
+) -> dict[str, Any]:
+    """Returns what was fitted, JSON-ready; `read_fitted` is the way back.
+
+    Args:
+      channels: Channel names.
+      cases: Cases that are prepared with it; those that had to shrink are named.
+      fitted: What was fitted.
+    """
+    factors = {case.name: shrink_factor(case, fitted) for case in cases}
+    return {
+        "grid": list(fitted.grid),
+        "spacing": list(fitted.spacing),
+        "intensity": {
+            channel: _PER_VOLUME if window is None else window._asdict()
+            for channel, window in zip(channels, fitted.windows, strict=True)
+        },
+        "shrunk": {name: factor for name, factor in factors.items() if factor > 1},
+    }
+
+
+def read_fitted(channels: Sequence[str], record: Mapping[str, Any]) -> Fitted:
+    """Returns what was fitted from the record of a run.
+
+    Args:
+      channels: Channel names.
+      record: `Settings.record` and `fitted_record` in one.
+
+    Raises:
+      KeyError: Something is missing there.
+    """
+    windows = [record["intensity"][channel] for channel in channels]
+    height, width = record["grid"]
+    return Fitted(
+        grid=(int(height), int(width)),
+        spacing=(float(record["spacing"][0]), float(record["spacing"][1])),
+        windows=tuple(
+            None if window == _PER_VOLUME else intensity.Window(**window)
+            for window in windows
+        ),
+        field_of_view=record.get("field_of_view") or math.inf,
+    )
+
+
 def shrink_factor(case: Scan, fitted: Fitted) -> float:
     """Returns by how much a case's grid spacing must grow for it to fit.
 
@@ -204,6 +250,16 @@ def _lines(case: Scan, fitted: Fitted) -> tuple[Line, Line]:
     return rows, columns
 
 
+def to_native(
+    case: Scan, fitted: Fitted
+) -> tuple[
+    Float[np.ndarray, "native_height height"], Float[np.ndarray, "native_width width"]
+]:
+    """Returns the matrices that carry a plane of the grid back to a case's voxels."""
+    rows, columns = _lines(case, fitted)
+    return rows.to_native(), columns.to_native()
+
+
 def prepare_case(
     case: Volume, fitted: Fitted, target: targets.Target
 ) -> prepared.PreparedCase:
@@ -223,5 +279,5 @@ def prepare_case(
         label=label,
         native_label=native_label,
         spacing=case.spacing,
-        to_native=(rows.to_native(), columns.to_native()),
+        to_native=to_native(case, fitted),
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from nibabel.affines import voxel_sizes
+from nibabel.orientations import aff2axcodes
 
 from slicebench.data import formats
 
@@ -170,6 +171,20 @@ def mirror_axis(cases: Iterable[Scan]) -> Literal[1, 2] | None:
         axis = left_right_axis(case.affine)
         order = slices_first((0, 1, 2), case.slice_axis)
         found.add(None if axis is None else places[order.index(axis)])
+    return found.pop() if len(found) == 1 else None
+
+
+def orientation(cases: Iterable[Scan]) -> str | None:
+    """Returns where depth, height and width lead in every case.
+
+    Returns:
+      Three letters of R, L, A, P, S and I (right, left, anterior, posterior, superior,
+      inferior), nearest by affine, such as `SRA`; None where cases differ.
+    """
+    found = {
+        "".join(slices_first(aff2axcodes(case.affine), case.slice_axis))
+        for case in cases
+    }
     return found.pop() if len(found) == 1 else None
 
 
