@@ -65,6 +65,8 @@ def make_predictor(
       hard: Take the most probable class on the grid; right where the way back
         to the native grid only picks voxels.
     """
+    if not cases:
+        return NothingToPredict(program, plan, hard=hard)
     kind = SlicePredictor if program.volumetric is None else WindowPredictor
     return kind(program, plan, cases, hard=hard)
 
@@ -74,7 +76,31 @@ def by_case(
 ) -> Iterator[np.ndarray]:
     """Cuts one trial's predictions into cases, in order."""
     ends = np.cumsum([case.depth for case in cases])
-    yield from np.split(predictions, ends[:-1])
+    yield from np.split(predictions, ends[:-1]) if cases else ()
+
+
+class NothingToPredict:
+    """Stands where no case is held out. See `Predictor`."""
+
+    def __init__(self, program: spec.Program, plan: Plan, *, hard: bool):
+        """Remembers the shape of nothing."""
+        self.cases: tuple[PreparedCase, ...] = ()
+        self.hard = hard
+        self.compile_seconds = 0.0
+        self._shape = (plan.trials, 0, *program.grid)
+
+    def use(self, cases: Sequence[PreparedCase]) -> None:
+        """Takes no cases, see `Predictor`.
+
+        Raises:
+          ValueError: There are some.
+        """
+        if cases:
+            raise ValueError(f"{len(cases)} cases given, none is allowed")
+
+    def predict(self, params: Params) -> np.ndarray:  # noqa: ARG002 - a protocol
+        """Returns no slices, see `Predictor`."""
+        return np.zeros(self._shape, np.uint8)
 
 
 class SlicePredictor:

@@ -1,5 +1,6 @@
 """From an experiment to results: the one orchestrator."""
 
+from slicebench.runner.given import GIVEN, given_study
 from slicebench.runner.memory import OutOfMemoryError
 from slicebench.runner.options import (
     Options,
@@ -15,11 +16,13 @@ from slicebench.runner.session import Session, status_text
 from slicebench.runner.study import Study, make_study
 
 __all__ = [
+    "GIVEN",
     "Options",
     "OutOfMemoryError",
     "Overrides",
     "Session",
     "Study",
+    "given_study",
     "make_study",
     "parse_names",
     "parse_numbers",

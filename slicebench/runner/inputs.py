@@ -35,11 +35,14 @@ class Inputs:
       feature_file: The user's own features, for features `file`.
       strata_file: `FILE` or `FILE:COLUMN`, for volume strategy `stratified`.
       folder: Where trained features are kept for the next call; None keeps none.
+      given: Slices of each case of the pool that an annotator has done; None where
+        strategies choose.
     """
 
     feature_file: Path | None = None
     strata_file: str | None = None
     folder: Path | None = None
+    given: tuple[tuple[int, ...], ...] | None = None
 
     def digest(self, features: str, volume_strategy: str) -> str:
         """Names everything that a selection reads here; empty where it is nothing.
@@ -47,6 +50,8 @@ class Inputs:
         Raises:
           InputError: A file that is needed is not named or cannot be read.
         """
+        if self.given is not None:
+            return spec.digest(self.given)
         parts: dict[str, str] = {}
         source = FEATURES[features].source if features != "none" else "images"
         if source == "file":

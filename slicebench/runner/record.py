@@ -127,6 +127,7 @@ def _task(task: PreparedTask) -> dict[str, Any]:
         "grid": list(task.grid),
         "spacing": list(task.spacing),
         "median_slices": task.info.median_slices,
+        "orientation": task.orientation,
         "synthetic": task.synthetic,
         "expected": PHANTOMS[task.name].expected if task.synthetic else None,
         "attribution": task.attribution,
@@ -226,10 +227,12 @@ class Examples:
     def __init__(self, workdir: Path, task: PreparedTask, trials: list[spec.Trial]):
         self._folder = workdir / "examples"
         self._task = task
-        self._columns = _columns(trials)
+        # Without test cases there is nothing to show.
+        self._columns = _columns(trials) if task.test else {}
         sizes = [(case.label > 0).sum() for case in task.test]
         order = np.argsort(sizes, kind="stable")
-        chosen = sorted({int(order[-1]), int(order[len(order) // 2]), int(order[0])})
+        places = {-1, len(order) // 2, 0} if task.test else set[int]()
+        chosen = sorted({int(order[place]) for place in places})
         self._cases = chosen[::-1]
         self._slices = [
             int((task.test[index].label > 0).sum((1, 2)).argmax())

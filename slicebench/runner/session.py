@@ -131,7 +131,10 @@ class Session:
         if done and not self._steps:
             count = len(stage.study.trials)
             _log.info("%d of %d trials are there already", len(done), count)
-            if self.options.keep_weights:
+            final = self.options.workdir / "checkpoints" / "final"
+            if self.options.keep_weights and not all(
+                (final / t).is_dir() for t in done
+            ):
                 _log.warning("--keep_weights: weights of finished trials are not there")
         for key in self.study.tasks:
             mine = [t for t in stage.trials if (t.task, t.fold) == key]

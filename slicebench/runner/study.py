@@ -206,7 +206,7 @@ def _resolve(
                 if seed >= cell.seeds:
                     continue
                 filled = cell.factors["interpolation"] != "none"
-                program = _program(
+                program = make_program(
                     task,
                     experiment,
                     dataclasses.replace(info, dims=dims),
@@ -215,7 +215,7 @@ def _resolve(
                 )
                 programs[program.name] = program
                 trials += [
-                    _trial(task, program, cell.factors, (seed, training), inputs)
+                    make_trial(task, program, cell.factors, (seed, training), inputs)
                     for training in _training_seeds(experiment, cell, seed)
                 ]
     return Study(
@@ -307,7 +307,7 @@ def _pseudo_slots(cells: list[Cell], folds: list[PreparedTask]) -> int:
     return -(-needed // _SLOT_STEP) * _SLOT_STEP
 
 
-def _program(
+def make_program(
     task: PreparedTask,
     experiment: spec.Experiment,
     info: spec.TaskInfo,
@@ -315,6 +315,11 @@ def _program(
     steps: int,
     slots: int,
 ) -> spec.Program:
+    """Returns what compiles a task's trials of one number of steps.
+
+    Raises:
+      InputError: Network or training do not fit the task.
+    """
     dims = info.dims
     network = resolve(experiment.network, info)
     training = _training(resolve(experiment.training, info), task)
@@ -344,7 +349,7 @@ def _program(
     )
 
 
-def _trial(
+def make_trial(
     task: PreparedTask,
     program: spec.Program,
     factors: dict[str, Any],

@@ -75,6 +75,9 @@ class TaskWork:
                 volumes=tuple(range(len(self._depths))),
                 slices=tuple(tuple(range(depth)) for depth in self._depths),
             )
+        if self._inputs.given is not None:
+            given = self._inputs.given
+            return Selection(volumes=tuple(range(len(given))), slices=given)
         key = (
             trial.volume_strategy,
             trial.strategy,

@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
+from slicebench.errors import InputError
 from slicebench.training.step import Params, TrialState
 
 _log = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ def _check_shapes(metadata: Any, target: dict[str, Any]) -> None:
     """
     if metadata.item_metadata is None:
         raise ValueError("its description is missing or damaged")
-    kept = {name: leaf.shape for name, leaf in metadata.item_metadata.tree.items()}
-    if kept != {name: leaf.shape for name, leaf in target.items()}:
+    kept = [leaf.shape for leaf in jax.tree.leaves(metadata.item_metadata.tree)]
+    if kept != [leaf.shape for leaf in jax.tree.leaves(target)]:
         raise ValueError("it holds another network, or another number of trials")
 
 
@@ -95,3 +96,27 @@ def save_weights(folder: Path, params: Params) -> None:
     plain = jax.tree.map(np.asarray, nnx.to_pure_dict(params))
     with ocp.StandardCheckpointer() as writer:
         writer.save(folder.resolve(), plain, force=True)
+
+
+def load_weights(folder: Path, like: Params) -> Params:
+    """Reads what `save_weights` wrote.
+
+    Args:
+      folder: Folder of one network's weights.
+      like: Shapes and types of the network's weights, as from `jax.eval_shape`.
+
+    Raises:
+      InputError: There are no readable weights, or those of another network.
+    """
+    target: Any = nnx.to_pure_dict(like)
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            metadata = reader.metadata(folder.resolve())
+            _check_shapes(metadata, target)
+            plain = reader.restore(folder.resolve(), target)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder}: weights cannot be read ({reason})") from error
+    found = jax.tree.map(lambda leaf: leaf, like)
+    nnx.replace_by_pure_dict(found, jax.tree.map(np.asarray, plain))
+    return found
