@@ -17,6 +17,7 @@ from slicebench.planning.evidence import Evidence, read_evidence, shipped
 from slicebench.planning.exporting import export_nnunet
 from slicebench.planning.importing import progress_lines, read_labels, to_json
 from slicebench.planning.plan import Plan, Request, make_plan
+from slicebench.planning.tools import geometry_notes
 from slicebench.planning.writing import write_plan
 
 # Flags of its own: other programs of the suite define the same names.
@@ -145,7 +146,7 @@ def _plan() -> list[str]:
     plan = make_plan(request, _table(), costs)
     path = write_plan(plan, out, tell=_progress)
     sys.stderr.write("\n")
-    return [*lines(plan), str(path)]
+    return [*lines(plan), *geometry_notes(plan), str(path)]
 
 
 def _request() -> Request:

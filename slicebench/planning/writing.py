@@ -15,6 +15,7 @@ from slicebench.errors import InputError
 from slicebench.planning import page, worklist
 from slicebench.planning.pictures import Planes, png
 from slicebench.planning.plan import Plan
+from slicebench.planning.tools import tool_files
 from slicebench.results import write_json_atomic
 
 SCHEMA = 1
@@ -51,6 +52,8 @@ def write_plan(
     digest = spec.digest([record["rows"], record["seed"]])
     write_json_atomic(partial / PLAN_FILE, {**record, "digest": digest})
     write_json_atomic(partial / "worklist.json", {"rows": record["rows"]})
+    for name, text in tool_files(plan, record["images"], digest).items():
+        _write(partial / name, text)
     sprites = _pictures(plan, partial, tell)
     _write(partial / "worklist.html", page.render(plan, sprites, digest))
     if out.exists():

@@ -100,7 +100,7 @@ def test_thumbnails_show_the_slice_that_they_name(written, scans):
 def test_equal_seeds_give_equal_bytes(plan, written, tmp_path):
     write_plan(plan, tmp_path / "again")
     files = sorted(p.relative_to(written) for p in written.rglob("*") if p.is_file())
-    assert len(files) == 6 + 11
+    assert len(files) == 10 + 11
     for name in files:
         assert (tmp_path / "again" / name).read_bytes() == (written / name).read_bytes()
 
