@@ -148,7 +148,10 @@ def _correlations(
     return values, float(totals[1:].sum() / pairs / variance) if pairs else 0.0
 
 
-def effective_slices(places: Sequence[float], correlation: DepthCorrelation) -> float:
+def effective_slices(
+    places: Sequence[float] | Float[np.ndarray, " slice"],
+    correlation: DepthCorrelation,
+) -> float:
     """Returns how many independent slices some slices of one volume are worth.
 
     Args:

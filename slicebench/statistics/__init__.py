@@ -32,6 +32,7 @@ from slicebench.statistics._intervals import (
     studentised_interval,
     variance_components,
 )
+from slicebench.statistics._law import AnnotationLaw, fit_law
 from slicebench.statistics._looks import power_by_look
 from slicebench.statistics._margins import (
     FIXED_MARGINS,
@@ -85,6 +86,7 @@ __all__ = [
     "LOWER_IS_BETTER",
     "MOST_COVERAGE",
     "VERDICTS",
+    "AnnotationLaw",
     "Components",
     "CrossedComponents",
     "Estimate",
@@ -106,6 +108,7 @@ __all__ = [
     "expected_error",
     "expected_jaccard",
     "families",
+    "fit_law",
     "friedman",
     "holm",
     "interquartile_mean",
