@@ -2,11 +2,12 @@
 
 import json
 import re
+from collections import Counter
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from slicebench import spec
+from slicebench import spec, statistics
 from slicebench.report import _frames, _reading
 from slicebench.report._tables import Column, Table
 
@@ -63,16 +64,15 @@ def gaps(run: _reading.Run) -> list[Gap]:
 def missing_trials(run: _reading.Run) -> Table:
     """Returns cells with fewer seeds than planned, and the number of others.
 
-    A cell of which nothing is finished cannot be told from the results; such
-    trials are counted together in the last row.
+    The seeds of a cell are spread over the folds of its task. A cell of which
+    nothing is finished cannot be told from the results; such trials are counted
+    together in the last row.
     """
     planned = int(run.experiment["num_trials"])
-    every = int(run.experiment.get("num_seeds", 0))
-    by_task: dict[str, int] = run.experiment.get("seeds_by_task") or {}
     rows: list[dict[str, Any]] = []
-    trials = _frames.keep(run.trials, run.trials["strategy"] != "all")
-    for cell, part in _frames.groups(trials, [*spec.CELL_FIELDS, "fold"]):
-        wanted = by_task.get(str(cell["task"]), every)
+    most = _most(run.trials)
+    for cell, part in _frames.groups(run.trials, list(spec.CELL_FIELDS)):
+        wanted = max(_wanted(run.experiment, cell), most[_kind(cell)])
         if len(part) < wanted:
             rows.append(
                 {
@@ -95,6 +95,36 @@ def missing_trials(run: _reading.Run) -> Table:
             Column("missing", "Missing", "count"),
         ),
     )
+
+
+def _kind(cell: dict[str, Any]) -> tuple[Any, ...]:
+    return cell["task"], cell["dims"], cell["strategy"] == statistics.CEILING
+
+
+def _most(trials: pd.DataFrame) -> Counter[tuple[Any, ...]]:
+    """Returns the most trials that a cell of each task and dims has.
+
+    Cells of one task share their seeds; a run that is made look by look has more
+    of them where it was not decided early.
+    """
+    most: Counter[tuple[Any, ...]] = Counter()
+    for cell, part in _frames.groups(trials, list(spec.CELL_FIELDS)):
+        most[_kind(cell)] = max(most[_kind(cell)], len(part))
+    return most
+
+
+def _wanted(experiment: dict[str, Any], cell: dict[str, Any]) -> int:
+    """Returns the planned trials of a cell, over all folds of its task."""
+    if cell["strategy"] == statistics.CEILING:
+        return int(experiment.get("ceiling_seeds", 0))
+    by_task: dict[str, int] = experiment.get("seeds_by_task") or {}
+    seeds = by_task.get(str(cell["task"]), int(experiment.get("num_seeds", 0)))
+    folds = sum(1 for task in experiment["tasks"] if task["name"] == cell["task"])
+    if folds < 2:
+        return seeds
+    # Every fold has the same number of selection seeds, at least two.
+    crossed = int(experiment.get("training_seeds") or 1)
+    return max(2, -(-seeds // (crossed * folds))) * folds * crossed
 
 
 def _diverged(run: _reading.Run) -> Table:
@@ -213,6 +243,6 @@ def cell_words(cell: dict[str, Any]) -> str:
     for name, value in cell.items():
         if isinstance(value, (dict, list)):
             parts.append(f"{name} {json.dumps(value)}")
-        elif not pd.isna(value) and value not in silent:
+        elif not pd.isna(value) and (name == "strategy" or value not in silent):
             parts.append(f"{name.replace('_', ' ')} {value}")
     return ", ".join(parts)

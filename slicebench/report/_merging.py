@@ -165,6 +165,7 @@ def _copy_looks(sources: Sequence[_Source], out: Path) -> None:
         states = [str(looks["state"]) for looks in found]
         merged = {
             **found[0],
+            "units": [unit for looks in found for unit in looks.get("units", ())],
             "looks": [look for looks in found for look in looks["looks"]],
             "state": statistics.overall_state(states),
         }
@@ -193,6 +194,7 @@ def _experiment(sources: Sequence[_Source]) -> dict[str, Any]:
         "command": "\n".join(dict.fromkeys(str(e["command"]) for e in experiments)),
         "num_seeds": max(int(e.get("num_seeds", 0)) for e in experiments),
         "seeds_by_task": _seeds_by_task(experiments),
+        **_planned_looks(experiments),
         "num_trials": _planned(sources),
         "versions": _side_by_side(e.get("versions", {}) for e in experiments),
         "device": _side_by_side(e.get("device", {}) for e in experiments),
@@ -236,6 +238,12 @@ def _side_by_side(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         key: values[0] if len(values) == 1 else "; ".join(str(v) for v in values)
         for key, values in found.items()
     }
+
+
+def _planned_looks(experiments: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the seeds of planned looks by task, where a folder has any."""
+    found = _joined(e.get("looks") or {} for e in experiments)
+    return {"looks": found} if found else {}
 
 
 def _seeds_by_task(experiments: Iterable[Mapping[str, Any]]) -> dict[str, int]:

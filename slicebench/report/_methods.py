@@ -91,9 +91,11 @@ def _choosing(run: _reading.Run) -> str:
     filled = sorted(set(run.trials["interpolation"]) - {"none"})
     masks = ""
     if filled:
-        masks = (
-            f" Masks between annotated slices were filled by {_plain(_list(filled))}."
-        )
+        cited = [
+            f"{_plain(_style.words(name))}{_references.of_interpolation(name)}"
+            for name in filled
+        ]
+        masks = f" Masks between annotated slices were filled by {_list(cited)}."
     swept = run.trials.loc[run.trials["strategy"] != "all"]
     budgets = sorted({int(value) for value in swept["budget"]})
     return (
@@ -164,17 +166,9 @@ def _scoring(experiment: Mapping[str, Any]) -> str:
 def _statistics(run: _reading.Run, summary: Mapping[str, Any]) -> str:
     seeds = run.experiment.get("num_seeds", _style.ABSENT)
     few = f" (few: below {_words.FEW_SEEDS})" if _few(seeds) else ""
-    margins = sorted(
-        {
-            _style.decimals(entry["metric"], entry["value"])
-            for entry in summary["margins"]
-            if entry["metric"] == "dice" and entry["value"] is not None
-        }
-    )
-    margin = f", Dice {_list(margins)}" if margins else ""
     over = (
-        " Findings over tasks are random-effects means with Hartung and Knapp's "
-        "interval {hartung} and a prediction interval."
+        " Findings over tasks are random-effects means {paule} with Hartung and "
+        "Knapp's interval {hartung} and a prediction interval."
         if any(e.get("estimate") is not None for e in summary.get("pooled") or ())
         else ""
     )
@@ -189,7 +183,37 @@ def _statistics(run: _reading.Run, summary: Mapping[str, Any]) -> str:
         "and cases with Satterthwaite's degrees of freedom {satterthwaite}. "
         "Superiority and noninferiority were tested one-sided at 0.025, equivalence by "
         "two one-sided tests at 0.05 {tost}, adjusted within each planned family "
-        f"{{holm}}; the margin was what 25 % more budget gains{margin}.{ranks}{over}"
+        f"{{holm}}{_margin(summary)}.{ranks}{over}{_looked(run)}"
+    )
+
+
+def _margin(summary: Mapping[str, Any]) -> str:
+    """Returns where the margins of Dice are from, measured and fixed ones apart."""
+    found: dict[bool, set[str]] = {}
+    for entry in summary["margins"]:
+        if entry["metric"] == "dice" and entry["value"] is not None:
+            fixed = str(entry["source"]).startswith("fixed")
+            value = _style.decimals("dice", entry["value"])
+            found.setdefault(fixed, set()).add(value)
+    words = {
+        False: "what 25 % more budget gains on development cases, ",
+        True: "fixed beforehand, ",
+    }
+    said = [f"{words[fixed]}Dice {_list(sorted(v))}" for fixed, v in found.items()]
+    return f"; the margin was {_list(said)}" if said else ""
+
+
+def _looked(run: _reading.Run) -> str:
+    """Returns after how many seeds results were looked at, empty without looks."""
+    planned = [tuple(seeds) for seeds in (run.experiment.get("looks") or {}).values()]
+    if not planned:
+        return ""
+    said = "; ".join(_list(list(seeds)) for seeds in dict.fromkeys(planned))
+    return (
+        f" Results were looked at after {said} seeds; training stopped where every "
+        "planned contrast was decided, or where more seeds could not decide it. Levels "
+        "of each look were those of the O'Brien-Fleming type spending function "
+        "{lan_demets}, so that errors hold over all looks."
     )
 
 

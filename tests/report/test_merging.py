@@ -9,7 +9,7 @@ import pytest
 
 from slicebench import report
 from slicebench.errors import InputError
-from slicebench.results import Store, read_json
+from slicebench.results import Store, read_json, write_json_atomic
 from tests.report import runs
 
 SMALL = {**runs.SMALL, "slices_per_volume": (1, 2), "cases": 3}
@@ -103,6 +103,60 @@ def test_other_tasks_have_verdicts_of_their_own(tmp_path):
     planned = [read_json(f / "experiment.json")["num_trials"] for f in folders]
     assert read_json(tmp_path / "out" / "experiment.json")["num_trials"] == sum(planned)
     assert runs.read_table(tmp_path / "out", "missing") == []
+
+
+def _look_by_look(folder: Path, task: str, state: str) -> Path:
+    """Makes a run of one task one that was looked at once."""
+    runs.write_run(folder, tasks=(task,), **SMALL)
+    (contrast,) = (
+        c for c in read_json(folder / "experiment.json")["contrasts"] if c["primary"]
+    )
+    names = ("name", "family", "claim", "task", "target", "dims", "metric")
+    look = {name: contrast[name] for name in names}
+    look |= dict.fromkeys(("low", "high", "low90", "high90", "margin", "reason"))
+    look |= {"estimate": 0.1, "verdict": "superior", "state": state}
+    look |= {"claim_holds": True}
+    unit = {"task": task, "dims": "2d", "seeds": [3, 6], "looks_taken": 1}
+    content = {
+        "schema_version": 1,
+        "units": [{**unit, "state": state}],
+        "looks": [{"look": 1, "seeds": 3, "contrasts": [look]}],
+        "state": state,
+    }
+    write_json_atomic(folder / "looks.json", content)
+    runs.change_experiment(folder, looks={task: [3, 6]})
+    return folder
+
+
+def test_looks_of_other_tasks_stand_side_by_side(tmp_path):
+    folders = [
+        _look_by_look(tmp_path / "blobs", "blobs", "decided"),
+        _look_by_look(tmp_path / "tubes", "tubes", "case-limited"),
+    ]
+    report.merge(folders, tmp_path / "out")
+    page = report.write_report(tmp_path / "out").read_text(encoding="utf-8")
+    looks = read_json(tmp_path / "out" / "looks.json")
+    assert [unit["task"] for unit in looks["units"]] == ["blobs", "tubes"]
+    assert looks["state"] == "case-limited"
+    assert read_json(tmp_path / "out" / "experiment.json")["looks"] == {
+        "blobs": [3, 6],
+        "tubes": [3, 6],
+    }
+    for place, state in (("blobs", "decided"), ("tubes", "case-limited")):
+        assert f"{place}, 2D: after 3 of at most 6 seeds, {state}" in page
+    rows = runs.read_table(tmp_path / "out", "looks")
+    assert [(row["task"], row["state"]) for row in rows] == [
+        ("blobs", "decided"),
+        ("tubes", "case-limited"),
+    ]
+    assert {c["verdict"] for c in _estimates(tmp_path / "out")} == {"superior"}
+
+
+def test_trials_are_never_added_to_a_task_that_was_looked_at(tmp_path, shards):
+    looked = _look_by_look(tmp_path / "looked", "blobs", "decided")
+    with pytest.raises(InputError, match="was run look by look"):
+        report.merge([looked, shards[0]], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_more_seeds_of_another_folder_are_added(tmp_path):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from slicebench.errors import InputError
-from slicebench.report import __main__, write_report
-from slicebench.results import read_json
+from slicebench.report import __main__, _gaps, _reading, write_report
+from slicebench.results import Store, read_json
 from tests.report import runs
 from tests.report.test_page import Page
 
@@ -30,6 +30,44 @@ def test_a_stopped_run_says_what_is_missing(tmp_path):
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert f"Partial results: 3 of {planned} planned trials" in text
     assert sum(int(row["missing"]) for row in runs.read_table(tmp_path, "missing")) == 3
+
+
+def _in_folds(workdir, folds: int) -> None:
+    """Spreads the seeds of a run over folds in turn, as the runner does."""
+    store = Store(workdir)
+    trials = store.read_trials()
+    trials["fold"] = trials["selection_seed"] % folds
+    runs.rewrite(workdir, trials, store.read_results())
+    task = read_json(workdir / "experiment.json")["tasks"][0]
+    runs.change_experiment(
+        workdir, tasks=[{**task, "fold": fold} for fold in range(folds)]
+    )
+
+
+def test_seeds_that_are_spread_over_folds_are_not_missing(tmp_path):
+    runs.write_run(tmp_path, **runs.SMALL, seeds=4, cases=3)
+    _in_folds(tmp_path, 2)
+    run = _reading.read_run(tmp_path)
+    assert _gaps.missing_trials(run).rows == []
+    store = Store(tmp_path)
+    trials, results = store.read_trials(), store.read_results()
+    gone = trials["selection_seed"].eq(3) & trials["slices_per_volume"].eq(2)
+    assert gone.sum() == 1
+    kept = results["trial_id"].isin(trials.loc[~gone, "trial_id"])
+    runs.rewrite(tmp_path, trials.loc[~gone], results.loc[kept])
+    (row,) = _gaps.missing_trials(_reading.read_run(tmp_path)).frame.to_dict("records")
+    assert (row["finished"], row["missing"]) == (3, 1)
+    assert "slices per volume 2" in row["cell"]
+
+
+def test_a_network_on_all_labels_that_is_missing_is_named(tmp_path):
+    runs.write_run(tmp_path, **runs.SMALL, ceiling_seeds=2, cases=3)
+    runs.change_experiment(tmp_path, ceiling_seeds=2)
+    planned = read_json(tmp_path / "experiment.json")["num_trials"]
+    runs.drop_trials(tmp_path, keep=planned - 1)
+    (row,) = _gaps.missing_trials(_reading.read_run(tmp_path)).frame.to_dict("records")
+    assert "strategy all" in row["cell"]
+    assert (row["finished"], row["missing"]) == (1, 1)
 
 
 def test_a_run_without_any_result_still_reports(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from slicebench.report import (
     _build,
+    _estimates,
     _learning,
     _methods,
     _pooled,
@@ -17,7 +18,7 @@ from slicebench.report import (
     _tables,
     write_report,
 )
-from slicebench.results import Store, read_json
+from slicebench.results import Store
 from tests.report import runs
 
 CONTRAST = {
@@ -103,19 +104,39 @@ def test_one_task_has_no_findings_over_tasks(tmp_path):
     assert _pooled.pooled({}, tmp_path) is None
 
 
+def _looks(state: str, task: str = "liver", contrasts: int = 1) -> dict:
+    look = {"name": "n", "task": task, "dims": "2d", "metric": "dice", "state": state}
+    look |= {"estimate": 0.1, "low": 0.05, "high": 0.15, "margin": 0.01}
+    look |= {"information_fraction": 0.25, "level_one_sided": 0.001}
+    look |= {"p_superior": 0.0005, "verdict": "superior", "reason": None}
+    unit = {"task": task, "dims": "2d", "seeds": [8, 16], "looks_taken": 1}
+    return {
+        "units": [{**unit, "state": state}],
+        "looks": [{"look": 1, "seeds": 8, "contrasts": [look] * contrasts}],
+        "state": state,
+    }
+
+
 @pytest.mark.parametrize("state", ["decided", "case-limited", "cap reached"])
 def test_looks_say_where_the_run_stands(state):
-    look = {"name": "n", "task": "liver", "dims": "2d", "estimate": 0.1, "state": state}
-    look |= {"information": 900.0, "verdict": "superior"}
-    looks = {"looks": [{"seeds": 8, "contrasts": [look]}], "state": state}
-    part = _sequential.looks({"looks": looks})
+    part = _sequential.looks({"looks": _looks(state)})
     assert part is not None
-    assert part.text[0].startswith(f"State: {state}: ")
-    (row,) = part.tables[0].rows
-    assert [cell.text for cell in row] == [
-        *("8", "liver, 2D", "n", "0.1", "900", "superior", state)
-    ]
+    assert part.text[0].startswith(f"liver, 2D: after 8 of at most 16 seeds, {state}: ")
+    units, table = part.tables
+    assert [cell.text for cell in units.rows[0]] == ["liver, 2D", "1", "8", "16", state]
+    (row,) = table.rows
+    shown = dict(zip([c.label for c in table.columns], row, strict=True))
+    assert shown["Estimate [interval of the look]"].text == "0.100 [0.050, 0.150]"
+    assert shown["Of planned information"].text == "25.0 %"
+    assert shown["State"].text == state
     assert _sequential.looks({}) is None
+
+
+def test_looks_at_nothing_do_not_claim_a_decision():
+    part = _sequential.looks({"looks": _looks("decided", contrasts=0)})
+    assert part is not None
+    assert "after 8 of at most 16 seeds, nothing to decide" in part.text[0]
+    assert "every planned contrast" not in " ".join(part.text)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +192,7 @@ def test_a_page_too_large_is_shortened_and_says_so(small, monkeypatch):
 
 def test_methods_cite_what_was_used_and_nothing_else(small):
     run = _reading.read_run(small)
-    found = _methods.methods(run, read_json(small / "summary.json"))
+    found = _methods.methods(run, _estimates.estimate(run).summary)
     text = " ".join(found.paragraphs)
     assert "{" not in text
     numbers = [f"[{number}]" for number in range(1, len(found.references) + 1)]
