@@ -118,20 +118,21 @@ def gaps(task: LawTask, means: Means, worth: Worth) -> pd.DataFrame:
 
 
 def regrets(
-    task: LawTask, means: Means, choose: Callable[[float, Mapping[int, float]], int]
+    budgets: Sequence[int],
+    curves: Mapping[int, AnnotationLaw],
+    choose: Callable[[float, Mapping[int, float]], int],
 ) -> list[float]:
     """Returns the Dice lost by a choice of density, over prices and costs.
 
     Args:
-      task: The task.
-      means: Its mean Dice.
+      budgets: Budgets that were run, ascending.
+      curves: Measured Dice over slices, by density.
       choose: From price and, by density, affordable slices to a density.
     """
-    curves = {d: _curve(task, means, d) for d in task.densities}
-    low, high = task.budgets[0], task.budgets[-1]
+    low, high = budgets[0], budgets[-1]
     found = []
     for price in PRICES:
-        for budget in task.budgets:
+        for budget in budgets:
             cost = budget / 2 * price + budget
             slices = {d: cost / (price + d) * d for d in curves}
             slices = {d: n for d, n in slices.items() if low <= n <= high}
@@ -175,13 +176,16 @@ def errors(
       means: Its mean Dice.
     """
     found = {}
+    curves = {d: _curve(task, means, d) for d in task.densities}
     for name, variants in ways.items():
         if not variants:
             continue
         tables = [gaps(task, means, worth) for worth in variants]
         off = [(t["predicted"] - t["measured"]).abs().mean() for t in tables]
         lost = [
-            r for w in variants for r in regrets(task, means, by_law(task, means, w))
+            lost
+            for worth in variants
+            for lost in regrets(task.budgets, curves, by_law(task, means, worth))
         ]
         found[name] = Errors(gap=float(np.mean(off)), regret=_mean(lost))
     fixed: dict[str, Callable[[float, Mapping[int, float]], int]] = {
@@ -192,7 +196,7 @@ def errors(
         ),
     }
     for name, choose in fixed.items():
-        lost = regrets(task, means, choose)
+        lost = regrets(task.budgets, curves, choose)
         found[name] = Errors(gap=float("nan"), regret=_mean(lost))
     return found
 
