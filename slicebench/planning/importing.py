@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from jaxtyping import Integer
 
-from slicebench.data import formats, nifti, validate
-from slicebench.data._metadata import FILE_ENDINGS
+from slicebench.data import formats
 from slicebench.errors import InputError, gather
+from slicebench.planning import segmentations
+from slicebench.planning.segmentations import MOST_LABEL
+from slicebench.planning.tools import SEGMENTATIONS
 from slicebench.planning.writing import PLAN_FILE, SCHEMA
 from slicebench.results import read_json
 
-MOST_LABEL = 254
-"""Largest label value: one more is needed for what nobody annotated."""
+IMPORTED = "imported"
+"""Where labels of other formats are kept as NIfTI, relative to the plan."""
+STATE_FILE = "worklist_state.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,21 +91,26 @@ def read_plan(folder: Path) -> dict[str, Any]:
 
 def read_labels(
     plan_folder: Path,
-    labels: Path,
+    labels: Path | Sequence[Path] = (),
     *,
-    state: Path | None = None,
+    state: Path | Sequence[Path] | None = None,
     classes: Sequence[str] = (),
     empty_is_done: bool = False,
 ) -> Imported:
-    """Checks every segmentation of a folder against the plan; nothing is written.
+    """Checks every segmentation against the plan.
 
     A planned slice counts as done if it has foreground, if the worklist's state says
-    so, or, with `empty_is_done`, if the case has a file at all.
+    so, or, with `empty_is_done`, if the case has a file at all. What was given is never
+    written to. Segmentations that are no NIfTI file on the image's grid, and cases with
+    several files, are put together as NIfTI in the plan's folder `imported`.
 
     Args:
       plan_folder: Folder of the plan.
-      labels: Folder of `<case>.nii.gz` or `<case>.nii`.
-      state: worklist_state.json as the worklist's page saves it.
+      labels: Folders of `<case>.nii.gz`, `.nii`, `.seg.nrrd` or `.nrrd`. A planned
+        slice that is empty in the first is taken from the next. None takes the folder
+        `segmentations` of the plan and of the rounds before it.
+      state: worklist_state.json as the worklist's page saves it, one a round; None
+        takes those that lie beside the plans, if any.
       classes: Class names; none takes the plan's, else `class 1`, ... as found.
       empty_is_done: Whether planned slices without foreground count as annotated.
 
@@ -109,29 +118,29 @@ def read_labels(
       InputError: With every fault found: geometry, label values, unknown files.
     """
     plan = read_plan(plan_folder)
-    if not labels.is_dir():
-        raise InputError(f"{labels}: no such folder; give one with segmentations")
-    ticked = _ticked(state, plan) if state else set[tuple[str, int]]()
+    folders, states = _sources(plan_folder, plan, labels, state)
+    ticked = {tick for path in states for tick in _ticked(path, plan)}
     names = tuple(classes) or tuple(plan["classes"])
     planned = _planned(plan)
-    files, faults = _files(labels, {entry["case"] for entry in plan["cases"]})
+    entries = {entry["case"]: entry for entry in plan["cases"]}
+    files, faults = _files(folders, set(entries))
     highest = 0
     found: list[CaseState] = []
     for case, (side, slices) in planned.items():
-        path = files.get(case)
-        if path is None:
-            found.append(_state(case, side, None, slices, (), ()))
-            continue
-        entry = next(c for c in plan["cases"] if c["case"] == case)
-        label = _read(path, Path(plan["images"]) / entry["files"][0], faults)
+        entry, paths = entries[case], files.get(case, ())
+        label = _combined(plan, entry, paths, slices, names, faults)
         if label is None:
+            found.append(_state(case, side, None, slices, (), ()))
             continue
         highest = max(highest, int(label.max()))
         if names and label.max() > len(names):
             faults.append(
-                f"{path.name}: label value {label.max()}, but {len(names)} classes: "
-                f"{', '.join(names)}"
+                f"{paths[0].name}: label value {label.max()}, but {len(names)} "
+                f"classes: {', '.join(names)}"
             )
+        path = paths[0]
+        if not faults and (len(paths) > 1 or path.name.endswith(".nrrd")):
+            path = _write(plan_folder, plan, entry, label)
         rest = tuple(axis for axis in range(3) if axis != entry["slice_axis"])
         shown = (label > 0).any(rest)
         marked = {slice_ for name, slice_ in ticked if name == case}
@@ -139,16 +148,85 @@ def read_labels(
             marked |= set(slices)
         found.append(_state(case, side, path, slices, shown, marked))
     if faults:
-        raise gather(str(labels), faults)
+        raise gather(", ".join(map(str, folders)), faults)
     names = names or tuple(f"class {value}" for value in range(1, highest + 1))
     return Imported(plan=plan, cases=tuple(found), classes=names)
+
+
+def _sources(
+    plan_folder: Path,
+    plan: Mapping[str, Any],
+    labels: Path | Sequence[Path],
+    state: Path | Sequence[Path] | None,
+) -> tuple[list[Path], list[Path]]:
+    """Returns folders of segmentations and files of ticks, newest round first."""
+    plans = [plan_folder, *(Path(each["folder"]) for each in _earlier(plan))]
+    folders = [labels] if isinstance(labels, Path) else [*labels]
+    if not folders:
+        folders = [each / SEGMENTATIONS for each in plans]
+        folders = [each for each in folders if each.is_dir()] or folders[:1]
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; give one with segmentations")
+    if state is None:
+        states = [each / STATE_FILE for each in plans]
+        return folders, [each for each in states if each.is_file()]
+    return folders, [state] if isinstance(state, Path) else [*state]
+
+
+def _earlier(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the rounds before this plan, newest first."""
+    return list(plan.get("earlier", []))
+
+
+def _combined(
+    plan: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    paths: Sequence[Path],
+    slices: Sequence[int],
+    names: Sequence[str],
+    faults: list[str],
+) -> Integer[np.ndarray, "first second third"] | None:
+    """Reads the files of a case; slices that are empty in one come from the next."""
+    image = Path(plan["images"]) / entry["files"][0]
+    known = tuple(names) or tuple(f"class {n}" for n in range(1, MOST_LABEL + 1))
+    read = [segmentations.read(path, image, known, faults) for path in paths]
+    if not read or any(label is None for label in read):
+        return None
+    first, *others = (
+        np.moveaxis(x, entry["slice_axis"], 0) for x in read if x is not None
+    )
+    for other in others:
+        for number in slices:
+            if not first[number].any():
+                first[number] = other[number]
+    return np.moveaxis(first, 0, entry["slice_axis"])
+
+
+def _write(
+    plan_folder: Path, plan: Mapping[str, Any], entry: Mapping[str, Any], label: Any
+) -> Path:
+    """Writes labels on the image's grid: whoever reads them needs NIfTI only."""
+    affine = formats.read_header(Path(plan["images"]) / entry["files"][0])[1]
+    folder = plan_folder / IMPORTED
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{entry['case']}.nii.gz"
+    partial = folder / f".{path.name}"
+    nib.save(  # pyright: ignore[reportPrivateImportUsage]
+        nib.Nifti1Image(  # pyright: ignore[reportPrivateImportUsage]
+            label.astype(np.uint8), affine
+        ),
+        partial,
+    )
+    return partial.replace(path)
 
 
 def _planned(plan: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Returns side and slices of every case that has work, pool first."""
     slices: dict[str, list[int]] = {}
-    for row in plan["rows"]:
-        slices.setdefault(row["case"], []).append(int(row["slice_index"]))
+    for rows in (plan["rows"], *(each["rows"] for each in _earlier(plan))):
+        for row in rows:
+            slices.setdefault(row["case"], []).append(int(row["slice_index"]))
     found: dict[str, tuple[str, tuple[int, ...]]] = {
         case: ("pool", tuple(sorted(rows))) for case, rows in slices.items()
     }
@@ -158,49 +236,24 @@ def _planned(plan: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
     return found
 
 
-def _files(labels: Path, cases: set[str]) -> tuple[dict[str, Path], list[str]]:
-    """Returns segmentations by case; files of no case are faults."""
-    found: dict[str, Path] = {}
+def _files(
+    folders: Sequence[Path], cases: set[str]
+) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
+    """Returns segmentations by case, in order of folders; strangers are faults."""
+    found: dict[str, dict[Path, Path]] = {}
     faults: list[str] = []
-    for path in sorted(labels.iterdir()):
-        if not path.name.endswith(FILE_ENDINGS) or path.name.startswith("."):
-            continue
-        case = path.name.removesuffix(".gz").removesuffix(".nii")
-        if case not in cases:
-            faults.append(f"{path.name}: no case of the plan has this name")
-        elif case in found:
-            faults.append(f"{path.name}: {found[case].name} is the same case")
-        found[case] = path
-    return found, faults
-
-
-def _read(
-    path: Path, image: Path, faults: list[str]
-) -> Integer[np.ndarray, "first second third"] | None:
-    """Reads one segmentation in stored order, or notes what is wrong with it."""
-    read = validate.read_file(path, path.name, faults)
-    if read is None:
-        return None
-    stored = read[1]
-    try:
-        shape, affine = formats.read_header(image)
-    except nifti.READ_ERRORS as error:
-        faults.append(f"{image}: {' '.join(str(error).split())}")
-        return None
-    fault = None
-    if stored.array.ndim != 3:
-        fault = f"{stored.array.shape[3]} channels; a segmentation has none"
-    if fault is None:
-        values = np.unique(stored.array)
-        if not np.isin(values, range(MOST_LABEL + 1)).all():
-            fault = f"label values are not integers from 0 to {MOST_LABEL}"
-    if fault:
-        faults.append(f"{path.name}: {fault}")
-        return None
-    before = len(faults)
-    reference = image.name, tuple(shape[:3]), affine
-    validate.check_geometry(path.name, *stored, reference, faults)
-    return stored.array.astype(np.int64) if len(faults) == before else None
+    for folder in folders:
+        for path in sorted(folder.iterdir()):
+            case = segmentations.case_of(path)
+            if case is None:
+                continue
+            if case not in cases:
+                faults.append(f"{path.name}: no case of the plan has this name")
+            elif folder in (known := found.setdefault(case, {})):
+                faults.append(f"{path.name}: {known[folder].name} is the same case")
+            else:
+                known[folder] = path
+    return {case: tuple(paths.values()) for case, paths in found.items()}, faults
 
 
 def _state(
@@ -232,7 +285,7 @@ def _ticked(path: Path, plan: Mapping[str, Any]) -> set[tuple[str, int]]:
       InputError: Not such a file, or one of another plan.
     """
     state = read_json(path)
-    if state.get("plan") != plan["digest"]:
+    if state.get("plan") not in (plan["digest"], *(e["plan"] for e in _earlier(plan))):
         raise InputError(f"{path}: state of plan {state.get('plan')}, not of this one")
     found: set[tuple[str, int]] = set()
     for item in state.get("done", []):
