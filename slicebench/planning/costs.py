@@ -20,6 +20,7 @@ class Costs:
       classes: Classes that are outlined on a slice that shows the structures.
       prevalence: Share of slices that show the structures.
       adjacent: Share of a slice's time that is left right after its neighbour.
+      corrected_slice: To check and correct one class on a slice that is guessed.
     """
 
     volume: float = 1.0
@@ -28,6 +29,7 @@ class Costs:
     classes: int = 1
     prevalence: float = 1.0
     adjacent: float = 0.6
+    corrected_slice: float = 0.5
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -60,6 +62,30 @@ class Costs:
         for at, number in enumerate(slices):
             near = at > 0 and number - slices[at - 1] == 1
             minutes.append(self.slice * (self.adjacent if near else 1.0))
+        if minutes:
+            minutes[0] += self.volume
+        return minutes
+
+    def of_corrections(
+        self, slices: Sequence[int], shown: Sequence[bool]
+    ) -> list[float]:
+        """Returns the minutes of correcting each guessed slice of one volume.
+
+        Args:
+          slices: Slice numbers, ascending. The volume is opened for the first.
+          shown: Whether the guess on each shows a structure; an empty one takes as
+            long as an empty slice.
+
+        >>> Costs(volume=1, corrected_slice=0.5, adjacent=0.5).of_corrections(
+        ...     [3, 4], [True, True]
+        ... )
+        [1.5, 0.25]
+        """
+        minutes: list[float] = []
+        for at, (number, seen) in enumerate(zip(slices, shown, strict=True)):
+            near = at > 0 and number - slices[at - 1] == 1
+            each = self.corrected_slice * self.classes if seen else self.empty_slice
+            minutes.append(each * (self.adjacent if near else 1.0))
         if minutes:
             minutes[0] += self.volume
         return minutes
