@@ -2,6 +2,8 @@
 
 python -m slicebench.planning --images=FOLDER --budget=N --out=DIR
 python -m slicebench.planning import --plan=DIR --labels=FOLDER [--export=DATASET]
+python -m slicebench.planning import --plan=DIR --labels=FOLDER --prefill=NAME --out=DIR
+python -m slicebench.planning train --plan=DIR --labels=FOLDER --out=RUN
 """
 
 import dataclasses
@@ -15,9 +17,16 @@ from slicebench.errors import InputError
 from slicebench.planning.costs import Costs
 from slicebench.planning.evidence import Evidence, read_evidence, shipped
 from slicebench.planning.exporting import export_nnunet
-from slicebench.planning.importing import progress_lines, read_labels, to_json
+from slicebench.planning.importing import (
+    Imported,
+    progress_lines,
+    read_labels,
+    to_json,
+)
 from slicebench.planning.plan import Plan, Request, make_plan
+from slicebench.planning.prefill import prefill
 from slicebench.planning.tools import geometry_notes
+from slicebench.planning.train_command import define_flags, run_training
 from slicebench.planning.writing import write_plan
 
 # Flags of its own: other programs of the suite define the same names.
@@ -73,10 +82,13 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of every draw.", flag_values=FLAGS
 _PLAN = flags.DEFINE_string(
     "plan", None, "import: folder of the plan.", flag_values=FLAGS
 )
-_LABELS = flags.DEFINE_string(
-    "labels", None, "import: folder of finished segmentations.", flag_values=FLAGS
+_LABELS = flags.DEFINE_list(
+    "labels",
+    None,
+    "import: folders of finished segmentations (default: those of the plan).",
+    flag_values=FLAGS,
 )
-_STATE = flags.DEFINE_string(
+_STATE = flags.DEFINE_list(
     "state", None, "import: worklist_state.json of the page.", flag_values=FLAGS
 )
 _EMPTY = flags.DEFINE_bool(
@@ -87,6 +99,12 @@ _EMPTY = flags.DEFINE_bool(
 )
 _EXPORT = flags.DEFINE_string(
     "export", None, "import: nnU-Net v2 raw dataset to be made.", flag_values=FLAGS
+)
+_PREFILL = flags.DEFINE_string(
+    "prefill",
+    None,
+    "import: interpolation that fills slices between annotated ones, into --out.",
+    flag_values=FLAGS,
 )
 _PREVALENCE = flags.DEFINE_float(
     "prevalence", 1.0, "Share of slices that show the structures.", flag_values=FLAGS
@@ -105,28 +123,44 @@ _COSTS = {
     )
 }
 
+define_flags(FLAGS)
+
 
 def main(argv: Sequence[str]) -> None:
     """Writes a plan, or checks what came back, and prints what it says."""
     if argv[1:] == ["import"]:
         found = _import()
+    elif argv[1:] == ["train"]:
+        imported = _imported()
+        found = [
+            *progress_lines(imported)[:2],
+            *run_training(
+                imported, _folder("out", _OUT.value), FLAGS.flag_values_dict()
+            ),
+        ]
     elif len(argv) > 1:
-        raise InputError(f"unexpected argument {argv[1]!r}; allowed: import")
+        raise InputError(f"unexpected argument {argv[1]!r}; allowed: import, train")
     else:
         found = _plan()
     print("\n".join(found))  # noqa: T201 - this is its output
 
 
-def _import() -> list[str]:
-    """Checks segmentations against a plan; exports them where asked to."""
-    imported = read_labels(
+def _imported() -> Imported:
+    return read_labels(
         _folder("plan", _PLAN.value),
-        _folder("labels", _LABELS.value),
-        state=Path(_STATE.value) if _STATE.value else None,
+        [Path(folder) for folder in _LABELS.value or ()],
+        state=[Path(path) for path in _STATE.value] if _STATE.value else None,
         classes=_CLASSES.value or (),
         empty_is_done=_EMPTY.value,
     )
+
+
+def _import() -> list[str]:
+    """Checks segmentations against a plan; exports and pre-fills where asked to."""
+    imported = _imported()
     found = progress_lines(imported)
+    if _PREFILL.value:
+        found += prefill(imported, _PREFILL.value, _folder("out", _OUT.value))
     if _EXPORT.value:
         found += export_nnunet(imported, Path(_EXPORT.value))
         record = Path(_EXPORT.value) / "annotations.json"
