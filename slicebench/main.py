@@ -74,6 +74,12 @@ flags.DEFINE_bool(
     "contrasts after each, and stop where all primary ones are decided or no more "
     "seeds could decide them.",
 )
+flags.DEFINE_string(
+    "shard",
+    None,
+    "I/N: train share I of N alone, in the folder shard-I-of-N of the work folder; "
+    "for job arrays. slicebench.report unites the shares.",
+)
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
 flags.DEFINE_enum(
     "plan",
@@ -95,10 +101,11 @@ def read_options() -> runner.Options:
     Raises:
       InputError: A flag's value cannot be used.
     """
-    stem = Path(FLAGS.experiment).stem
+    shard = runner.parse_shard(FLAGS.shard)
+    workdir = Path(FLAGS.workdir or f"runs/{Path(FLAGS.experiment).stem}")
     return runner.Options(
         experiment=FLAGS.experiment,
-        workdir=Path(FLAGS.workdir or f"runs/{stem}"),
+        workdir=workdir / shard.folder if shard else workdir,
         data=tuple(Path(folder) for folder in FLAGS.data or ()),
         overrides=_read_overrides(),
         target_labels=",".join(FLAGS.target_labels or ["all"]),
@@ -117,6 +124,7 @@ def read_options() -> runner.Options:
         plan=FLAGS.plan or ("fixed" if FLAGS.smoke else "timed"),
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         stop_when_decided=FLAGS.stop_when_decided,
+        shard=shard,
         command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
     )
 

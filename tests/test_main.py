@@ -172,6 +172,8 @@ def test_the_work_folder_may_not_be_a_file(folder):
         (["--ceiling_seeds=-1"], ["--ceiling_seeds=-1", "0 or more"]),
         (["--width=0"], ["--width=0", "1 or more"]),
         (["--batch=-2"], ["--batch=-2", "1 or more"]),
+        (["--shard=3/2"], ["--shard=3/2", "I/N"]),
+        (["--shard=1/900"], ["--shard=1/900", "at most as many"]),
         (["--learning_rate=0"], ["--learning_rate=0", "above 0"]),
         (["--learning_rate=nan"], ["--learning_rate=nan", "above 0"]),
         (["--learning_rate=fast"], ["--learning_rate=fast"]),

@@ -5,8 +5,10 @@ from slicebench.runner.memory import OutOfMemoryError
 from slicebench.runner.options import (
     Options,
     Overrides,
+    Shard,
     parse_names,
     parse_numbers,
+    parse_shard,
     parse_window,
 )
 from slicebench.runner.plans import use_all_cores
@@ -21,11 +23,13 @@ __all__ = [
     "OutOfMemoryError",
     "Overrides",
     "Session",
+    "Shard",
     "Study",
     "given_study",
     "make_study",
     "parse_names",
     "parse_numbers",
+    "parse_shard",
     "parse_window",
     "preview",
     "show_logs",

@@ -21,7 +21,7 @@ def given_study(
     network: spec.Network,
     training: spec.Training,
 ) -> Study:
-    """Returns a study whose trials differ in their training seed alone.
+    """Returns a study whose trials differ in luck alone.
 
     Args:
       task: The task; its pool holds the annotated volumes.
@@ -72,7 +72,7 @@ def given_study(
         tasks={(task.name, task.fold): task},
         programs={program.name: program},
         trials=tuple(
-            make_trial(task, program, factors, (0, seed), inputs)
+            make_trial(task, program, factors, (seed, seed), inputs)
             for seed in range(num_seeds)
         ),
         left_out=(),

@@ -6,6 +6,27 @@ from pathlib import Path
 from slicebench.errors import InputError
 
 
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One of several shares of a study.
+
+    Attributes:
+      index: Number of the share, from 1.
+      count: Shares.
+    """
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder inside the work folder."""
+        return f"shard-{self.index}-of-{self.count}"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Overrides:
     """Axis values given by flags; None leaves the experiment's own.
@@ -81,6 +102,7 @@ class Options:
       checkpoint_seconds: Time between checkpoints of a running batch.
       stop_when_decided: Train look by look, and stop where every primary contrast is
         decided or limited by cases.
+      shard: Share of the trials that is trained; None: all.
       command: The command as typed, for the record.
     """
 
@@ -104,6 +126,7 @@ class Options:
     plan: str = "fixed"
     checkpoint_seconds: float = 60.0
     stop_when_decided: bool = False
+    shard: Shard | None = None
     command: str = ""
 
 
@@ -140,3 +163,24 @@ def parse_numbers(flag: str, values: list[str] | None) -> tuple[int, ...] | None
         given = ",".join(names)
         raise InputError(f"--{flag}={given}: whole numbers from 1 are allowed")
     return tuple(int(name) for name in names)
+
+
+def parse_shard(text: str | None) -> Shard | None:
+    """Reads `I/N`, share I of N; None where the flag was not given.
+
+    Raises:
+      InputError: Not of that form, or no such share.
+
+    >>> parse_shard("2/8")
+    Shard(index=2, count=8)
+    """
+    if text is None:
+        return None
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal()) or not (
+        1 <= int(index) <= int(count)
+    ):
+        raise InputError(
+            f"--shard={text}: I/N is allowed, share I of N, from 1/N to N/N"
+        )
+    return Shard(int(index), int(count))

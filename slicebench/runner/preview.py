@@ -14,6 +14,7 @@ from slicebench.runner.plans import (
     in_words,
     plan_bytes,
 )
+from slicebench.runner.shards import shared_trials
 from slicebench.runner.study import Study
 from slicebench.statistics import (
     FIXED_MARGINS,
@@ -36,6 +37,7 @@ def preview(study: Study, options: Options) -> str:
         f"{len(study.trials)} trials in {len({t.cell() for t in study.trials})} cells, "
         f"{'at most ' if study.looks else ''}{_seeds(study.experiment)}",
         *_looks(study),
+        *_share(study, options),
         "",
     ]
     for (name, fold), task in study.tasks.items():
@@ -68,6 +70,11 @@ def _seeds(experiment: spec.Experiment) -> str:
         f"{experiment.num_seeds} selection seeds x {experiment.training_seeds} "
         "training seeds a cell"
     )
+
+
+def _share(study: Study, options: Options) -> list[str]:
+    mine = shared_trials(study, options, study.trials)
+    return [f"share {options.shard}: {len(mine)} trials"] if options.shard else []
 
 
 def _looks(study: Study) -> list[str]:

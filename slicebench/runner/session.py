@@ -1,6 +1,7 @@
 """Runs a study: batches through the engine, rows into the store."""
 
 import contextlib
+import dataclasses
 import fcntl
 import logging
 import time
@@ -26,6 +27,7 @@ from slicebench.runner.record import (
     refuse_other_training,
     write_experiment,
 )
+from slicebench.runner.shards import shared_trials
 from slicebench.runner.study import Study
 from slicebench.runner.timing import Racer
 from slicebench.training.checkpoints import BatchCheckpoints
@@ -118,19 +120,20 @@ class Session:
             ThreadPoolExecutor(max_workers=count_cores() + 1) as pool,
         ):
             for stage in stages(self.study, self.options.workdir):
-                self._run_stage(stage, bar, pool)
+                mine = shared_trials(self.study, self.options, stage.trials)
+                self._run_stage(dataclasses.replace(stage, trials=mine), bar, pool)
 
     def _run_stage(self, stage: Stage, bar: Any, pool: ThreadPoolExecutor) -> None:
         """Trains what is missing of a stage; a study without looks has one."""
-        self._asked = stage.study
+        asked = stage.study.trials if self.study.looks else stage.trials
+        self._asked = dataclasses.replace(stage.study, trials=asked)
         self._write_experiment()
-        done = self.store.done() & {trial.trial_id for trial in stage.study.trials}
-        trained = [t.training.steps for t in stage.study.trials if t.trial_id in done]
-        total = sum(trial.training.steps for trial in stage.study.trials)
+        done = self.store.done() & {trial.trial_id for trial in asked}
+        trained = [t.training.steps for t in asked if t.trial_id in done]
+        total = sum(trial.training.steps for trial in asked)
         extend_bar(bar, total, sum(trained))
         if done and not self._steps:
-            count = len(stage.study.trials)
-            _log.info("%d of %d trials are there already", len(done), count)
+            _log.info("%d of %d trials are there already", len(done), len(asked))
             final = self.options.workdir / "checkpoints" / "final"
             if self.options.keep_weights and not all(
                 (final / t).is_dir() for t in done
@@ -144,7 +147,12 @@ class Session:
     def _write_experiment(self) -> None:
         write_experiment(
             self.options.workdir / "experiment.json",
-            describe(self._asked, self.options, self._planner.records),
+            describe(
+                # Every share tells of the whole study: together they are complete.
+                self._asked if self.study.looks else self.study,
+                self.options,
+                self._planner.records,
+            ),
         )
 
     def _clean(self) -> None:
@@ -344,7 +352,7 @@ def status_text(study: Study, options: Options) -> str:
     """Returns how far a work folder is, one line, and one more a unit with looks."""
     trials = Store(options.workdir).read_trials()
     done = set(trials["trial_id"])
-    ids = {trial.trial_id for trial in study.trials}
+    ids = {t.trial_id for t in shared_trials(study, options, study.trials)}
     diverged = list(trials["status"]).count("diverged")
     if study.looks:
         head = f"{len(ids & done)} trials done, {len(ids)} at most"

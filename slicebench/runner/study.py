@@ -83,6 +83,11 @@ def make_study(options: Options) -> Study:
     experiment = override(
         load_experiment(options.experiment, smoke=options.smoke), options.overrides
     )
+    if options.shard is not None and options.stop_when_decided:
+        raise InputError(
+            f"--shard={options.shard} with --stop_when_decided: a look needs the "
+            "trials of all shares; one of both is allowed"
+        )
     looks = plan_looks(experiment, options)
     if looks:
         experiment = dataclasses.replace(experiment, num_seeds=looks[-1])
