@@ -73,7 +73,7 @@ def _seeds(experiment: spec.Experiment) -> str:
 
 
 def _share(study: Study, options: Options) -> list[str]:
-    mine = shared_trials(study, options, study.trials)
+    mine = shared_trials(study, options)
     return [f"share {options.shard}: {len(mine)} trials"] if options.shard else []
 
 

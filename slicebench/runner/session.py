@@ -82,11 +82,15 @@ class Session:
     Args:
       study: What to run.
       options: How.
+
+    Raises:
+      InputError: More shares of work are asked for than there are trials.
     """
 
     def __init__(self, study: Study, options: Options):
         self.study = study
         self.options = options
+        self._mine = shared_trials(study, options)
         self.store = Store(options.workdir)
         self._planner = Planner(options.plan, options.workdir)
         self._compiled: dict[tuple[str, Plan], ProgramWork] = {}
@@ -120,7 +124,7 @@ class Session:
             ThreadPoolExecutor(max_workers=count_cores() + 1) as pool,
         ):
             for stage in stages(self.study, self.options.workdir):
-                mine = shared_trials(self.study, self.options, stage.trials)
+                mine = stage.trials if self.study.looks else self._mine
                 self._run_stage(dataclasses.replace(stage, trials=mine), bar, pool)
 
     def _run_stage(self, stage: Stage, bar: Any, pool: ThreadPoolExecutor) -> None:
@@ -352,7 +356,7 @@ def status_text(study: Study, options: Options) -> str:
     """Returns how far a work folder is, one line, and one more a unit with looks."""
     trials = Store(options.workdir).read_trials()
     done = set(trials["trial_id"])
-    ids = {t.trial_id for t in shared_trials(study, options, study.trials)}
+    ids = {t.trial_id for t in shared_trials(study, options)}
     diverged = list(trials["status"]).count("diverged")
     if study.looks:
         head = f"{len(ids & done)} trials done, {len(ids)} at most"

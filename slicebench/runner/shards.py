@@ -46,14 +46,12 @@ def share_of(
     return tuple(trials[place] for place in sorted(mine))
 
 
-def shared_trials(
-    study: Study, options: Options, trials: tuple[spec.Trial, ...]
-) -> tuple[spec.Trial, ...]:
-    """Returns what of some trials this process trains: all without --shard.
+def shared_trials(study: Study, options: Options) -> tuple[spec.Trial, ...]:
+    """Returns what of a study this process trains: all without --shard.
 
     Raises:
       InputError: More shares than trials.
     """
     if options.shard is None:
-        return trials
-    return share_of(trials, study.programs, options.shard)
+        return study.trials
+    return share_of(study.trials, study.programs, options.shard)
