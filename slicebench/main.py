@@ -1,6 +1,7 @@
 """Command line: flags in, exit status out; the runner does the rest."""
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -212,7 +213,8 @@ def _flag_names() -> list[str]:
 def main(arguments: list[str]) -> None:
     """Runs the command; bad input ends with exit status 2 and one line.
 
-    So does a network that is too large for the machine, with status 1.
+    So does a network that is too large for the machine, with status 1. SIGINT and
+    SIGTERM end it with 130 and 143, after a checkpoint; the same command goes on.
     """
     runner.show_logs()
     try:
@@ -225,6 +227,13 @@ def main(arguments: list[str]) -> None:
     except (InputError, runner.OutOfMemoryError) as error:
         sys.stderr.write(f"slicebench: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except (runner.Stopped, KeyboardInterrupt) as stop:
+        number = stop.number if isinstance(stop, runner.Stopped) else signal.SIGINT
+        sys.stderr.write(
+            f"slicebench: stopped by {signal.Signals(number).name}; finished trials "
+            "and checkpoints are kept, the same command goes on\n"
+        )
+        sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from slicebench.runner.plans import use_all_cores
 from slicebench.runner.preview import preview
 from slicebench.runner.progress import show_logs
 from slicebench.runner.session import Session, status_text
+from slicebench.runner.stopping import Stopped
 from slicebench.runner.study import Study, make_study
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Overrides",
     "Session",
     "Shard",
+    "Stopped",
     "Study",
     "given_study",
     "make_study",

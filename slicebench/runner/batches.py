@@ -16,6 +16,7 @@ from jaxtyping import Int
 
 from slicebench import spec
 from slicebench.evaluation.inference import by_case, make_predictor
+from slicebench.runner.stopping import Stop
 from slicebench.runner.tasks import TaskWork
 from slicebench.training.arrays import TrialArrays
 from slicebench.training.checkpoints import BatchCheckpoints, save_weights
@@ -96,6 +97,7 @@ class ProgramWork:
         checkpoints: BatchCheckpoints,
         checkpoint_seconds: float,
         progress: Callable[[int], None],
+        stop: Stop | None = None,
     ) -> tuple[TrialState, list[dict[str, Any]]]:
         """Trains a batch from its newest checkpoint, or from the start.
 
@@ -104,9 +106,13 @@ class ProgramWork:
           checkpoints: Where this batch's state is kept.
           checkpoint_seconds: Time between checkpoints.
           progress: Called with the number of steps done since the last call.
+          stop: Looked at now and then; None never stops.
 
         Returns:
           Last state, and what each trial annotated.
+
+        Raises:
+          Stopped: The process was asked to end; there is a checkpoint.
         """
         padded = [*trials, *[trials[-1]] * (self.plan.trials - len(trials))]
         made = [self.work.annotate(trial, self.program) for trial in padded]
@@ -117,7 +123,9 @@ class ProgramWork:
             state = self.engine.init([trial.training_seed for trial in padded])
         self.engine.compile(state, arrays)
         self._log_compilation(self.engine.compile_seconds - before)
-        state = self._advance(state, arrays, checkpoints, checkpoint_seconds, progress)
+        state = self._advance(
+            state, arrays, checkpoints, checkpoint_seconds, progress, stop or Stop()
+        )
         return state, [item[1] for item in made[: len(trials)]]
 
     def _restore(self, checkpoints: BatchCheckpoints) -> TrialState | None:
@@ -134,6 +142,7 @@ class ProgramWork:
         checkpoints: BatchCheckpoints,
         checkpoint_seconds: float,
         progress: Callable[[int], None],
+        stop: Stop,
     ) -> TrialState:
         """Does the steps that are left, the host one chunk ahead of the devices."""
         step, total = steps_done(state), self.program.training.steps
@@ -156,10 +165,12 @@ class ProgramWork:
             # The state's own buffers are given to the next call: a copy is waited for.
             under_way.append((jnp.copy(state.step), chunk))
             wait(1)
-            if step < total and time.monotonic() - saved >= checkpoint_seconds:
+            late = time.monotonic() - saved >= checkpoint_seconds
+            if step < total and (late or stop.asked is not None):
                 wait(0)
                 checkpoints.save(state, step)
                 saved = time.monotonic()
+                stop.check()
         wait(0)
         return state
 

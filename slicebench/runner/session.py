@@ -28,6 +28,7 @@ from slicebench.runner.record import (
     write_experiment,
 )
 from slicebench.runner.shards import shared_trials
+from slicebench.runner.stopping import Stop, Stopped, stoppable
 from slicebench.runner.study import Study
 from slicebench.runner.timing import Racer
 from slicebench.training.checkpoints import BatchCheckpoints
@@ -98,6 +99,7 @@ class Session:
         self._asked = study
         self._started = time.monotonic()
         self._programs = CompiledPrograms(None, None)
+        self._stop = Stop()
         self._spent = dict.fromkeys(_TIMES, 0.0)
         self._steps = 0
         earlier = options.workdir / "compute.json"
@@ -109,9 +111,14 @@ class Session:
         Raises:
           InputError: The work folder cannot be used.
           OutOfMemoryError: Not even one trial fits on a device.
+          Stopped: The process was asked to end; what is done is kept.
         """
-        with _only_one(self.options.workdir), compiled_programs() as programs:
-            self._programs = programs
+        with (
+            _only_one(self.options.workdir),
+            compiled_programs() as programs,
+            stoppable() as stop,
+        ):
+            self._programs, self._stop = programs, stop
             self._run()
 
     def _run(self) -> None:
@@ -265,11 +272,12 @@ class Session:
         pending: Callable[[], None] | None = None
         try:
             for batch in batches:
+                self._stop.check()
                 finish = self._run_batch(compiled, batch, examples, bar, pool)
                 if pending is not None:
                     pending()
                 pending = finish
-        except RuntimeError:
+        except (RuntimeError, Stopped):
             # What the batch before has reached is not lost with this one.
             if pending is not None:
                 with contextlib.suppress(RuntimeError):
@@ -299,7 +307,7 @@ class Session:
             bar.update(steps * len(batch))
 
         state, annotated = compiled.train(
-            batch, checkpoints, self.options.checkpoint_seconds, progress
+            batch, checkpoints, self.options.checkpoint_seconds, progress, self._stop
         )
         trained = time.monotonic()
         seconds = trained - start - (compiled.compile_seconds - before)
