@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from slicebench.report import (
@@ -11,6 +10,7 @@ from slicebench.report import (
     _choices,
     _conventions,
     _estimates,
+    _fitting,
     _frames,
     _gallery,
     _gaps,
@@ -18,6 +18,7 @@ from slicebench.report import (
     _interpolation,
     _learning,
     _methods,
+    _overview,
     _palette,
     _pooled,
     _ranking,
@@ -39,13 +40,7 @@ _SENSITIVITY = {
     "drop_unseen": "Contrasts that change without trials that never saw a class",
 }
 _METRICS = ("dice", "nsd", "hd95")
-
-LARGEST = 4_900_000
-"""Bytes of a page: it is to be sent by mail and opened on a phone."""
-
-_MOST_ROWS = 2000
-_FEW_ROWS = 150
-"""Rows of a table on the page, and where they would make it too large."""
+_FACTS = ("cells", "seeds a cell", "test cases", "tasks")
 
 
 def write_report(workdir: Path, *, images: bool = True) -> Path:
@@ -63,7 +58,8 @@ def write_report(workdir: Path, *, images: bool = True) -> Path:
       Path of report.html.
 
     Raises:
-      InputError: The folder holds no run, or a file of it is damaged.
+      InputError: The folder holds no run, a file of it is damaged, or the page
+        would be too large to be opened; tables/ and figures/ are written then.
     """
     run = _reading.read_run(workdir, images=images)
     if not images:
@@ -102,12 +98,11 @@ def write_report(workdir: Path, *, images: bool = True) -> Path:
         "rebuild": _setup.rebuild(run.experiment, images=images),
         "setup": _setup.setup_tables(run),
         "splits": _setup.splits(run.experiment),
-        "most_rows": _MOST_ROWS,
     }
     _tables.write_tables(workdir / "tables", _all_tables(context, run))
     target = workdir / "report.html"
     temporary = target.with_name(".report.html.tmp")
-    temporary.write_text(_fitted(context), encoding="utf-8")
+    temporary.write_text(_fitting.page(context), encoding="utf-8")
     temporary.replace(target)
     return target
 
@@ -117,82 +112,40 @@ def _remove_pictures(folder: Path) -> None:
         path.unlink()
 
 
-def _fitted(context: dict[str, Any]) -> str:
-    """Returns the page, shortened step by step until it is small enough.
-
-    What the page lacks then stands beside it, in figures/ and tables/, and a
-    warning on top says so.
-    """
-    text = _render(context)
-    for shorten in (_without_examples, _without_more, _with_short_tables):
-        if len(text.encode()) <= LARGEST:
-            break
-        context = shorten(context)
-        text = _render(context)
-    return text
-
-
-def _without_examples(context: dict[str, Any]) -> dict[str, Any]:
-    note = "Example pictures stand in figures/ alone: the page would be too large."
-    return {**context, "examples": [], "warnings": [*context["warnings"], note]}
-
-
-def _without_more(context: dict[str, Any]) -> dict[str, Any]:
-    note = "Figures of NSD and HD95 stand in figures/ alone: the page would be large."
-    sections = [{**section, "more": []} for section in context["tasks"]]
-    return {**context, "tasks": sections, "warnings": [*context["warnings"], note]}
-
-
-def _with_short_tables(context: dict[str, Any]) -> dict[str, Any]:
-    return {**context, "most_rows": _FEW_ROWS}
-
-
-def _render(context: dict[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("slicebench.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("report.html.j2").render(context)
-
-
 def _opening(
     run: _reading.Run, numbers: _estimates.Numbers, choices: _choices.Choices | None
 ) -> dict[str, Any]:
     """Returns title, question, the counts under it, warnings and verdicts."""
-    done, planned = len(run.trials), int(run.experiment["num_trials"])
-    cells = numbers.cells.drop_duplicates(_estimates.FACTORS)
+    cells = len(numbers.cells.drop_duplicates(_estimates.FACTORS))
+    counts = _overview.run_counts(run, cells)
+    done, planned = counts["trials finished"], counts["trials planned"]
     facts = [
         ("trials" if done == planned else f"of {planned} trials", done),
-        ("cells", len(cells)),
-        ("seeds a cell", run.experiment.get("num_seeds", _style.ABSENT)),
-        ("test cases", run.results["case"].nunique()),
-        ("tasks", len({task["name"] for task in run.experiment["tasks"]})),
+        *((name, counts[name]) for name in _FACTS),
     ]
+    verdicts = _verdicts.groups(
+        run, numbers.summary, choices.identical if choices else ()
+    )
     facts = [(name.removesuffix("s") if v == 1 else name, v) for name, v in facts]
     return {
         "title": _style.words(run.experiment["experiment"]),
         "question": run.experiment["question"],
         "facts": [{"name": name, "value": value} for name, value in facts],
-        "warnings": _warnings(run),
-        "verdicts": _verdicts.groups(
-            run, numbers.summary, choices.identical if choices else ()
-        ),
+        "warnings": _warnings(run, counts),
+        "verdicts": verdicts,
+        "overview": _overview.overview(run, cells, verdicts),
     }
 
 
-def _warnings(run: _reading.Run) -> list[str]:
+def _warnings(run: _reading.Run, counts: dict[str, int]) -> list[str]:
     warnings = []
-    missing = int(run.experiment["num_trials"]) - len(run.trials)
-    if missing > 0:
+    missing = counts["trials missing"]
+    if missing:
         warnings.append(
             f"Partial results: {missing} of {run.experiment['num_trials']} planned "
             "trials have not finished. What is missing stands under “What is not here”."
         )
-    diverged = run.trials["status"].to_list().count("diverged")
+    diverged = counts["trials diverged"]
     if diverged:
         warnings.append(
             f"{diverged} trial{'s' if diverged > 1 else ''} diverged and count"
@@ -319,6 +272,7 @@ def _examples(run: _reading.Run) -> list[dict[str, Any]]:
 
 def _all_tables(context: dict[str, Any], run: _reading.Run) -> list[_tables.Table]:
     return [
+        context["overview"],
         *context["cells"],
         *(context[name] for name in ("contrasts", "families", "ceilings", "classes")),
         *context["sensitivity"],
@@ -329,6 +283,7 @@ def _all_tables(context: dict[str, Any], run: _reading.Run) -> list[_tables.Tabl
         *(gap.table for gap in context["gaps"]),
         *context["setup"],
         _setup.split_table(run.experiment),
+        *([_gallery.example_table(run)] if run.examples else ()),
         context["differences"],
         *(context["pooled"].tables if context["pooled"] else ()),
         *(table for part in context["parts"] for table in part.tables),

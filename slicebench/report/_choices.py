@@ -44,6 +44,7 @@ class Choices(NamedTuple):
       text: How to read it.
       contrasts: Overlap and coverage, one row a contrast of strategies.
       matrix: Overlap of every two strategies, for its file.
+      maps: The same over budgets, as the figures show it, for its file.
       figures: The same as maps, one a task and dims.
       identical: Contrasts whose sides chose the same slices.
     """
@@ -51,13 +52,14 @@ class Choices(NamedTuple):
     text: str
     contrasts: _tables.Table
     matrix: _tables.Table
+    maps: _tables.Table
     figures: list[_inline.FigureView]
     identical: frozenset[Key]
 
     @property
     def tables(self) -> tuple[_tables.Table, ...]:
         """What is written as CSV."""
-        return self.contrasts, self.matrix
+        return self.contrasts, self.matrix, self.maps
 
 
 def choices(run: _reading.Run) -> Choices | None:
@@ -75,6 +77,7 @@ def choices(run: _reading.Run) -> Choices | None:
         text=_TEXT,
         contrasts=_views.overlap_view(overlaps, opened=len(overlaps) <= _LONG),
         matrix=_views.matrix_view(pairs),
+        maps=_maps(pairs),
         figures=_figures(pairs, run.workdir / "figures"),
         identical=frozenset(key(row) for row in overlaps if row["identical"]),
     )
@@ -144,6 +147,26 @@ def _swapped(row: _frames.Record, ranks: Mapping[Key, Any]) -> _frames.Record:
     return {name: turned[name] for name in row}
 
 
+def _maps(pairs: pd.DataFrame) -> _tables.Table:
+    """Returns what the maps show: overlaps over budgets, and the means below them."""
+    rows: list[_frames.Record] = []
+    for place, part in _frames.groups(pairs, _cells.GROUP):
+        drawn = over_budgets(part)
+        for _, panel in _frames.groups(drawn, ["slices_per_volume"]):
+            means = {
+                f"panel_{name}": float(np.nanmean(_frames.floats(panel, name)))
+                for name in ("expected_jaccard", "coverage")
+                if np.isfinite(_frames.floats(panel, name)).any()
+            }
+            rows += [{**place, **row, **means} for row in _frames.records(panel)]
+    return _tables.Table(
+        name="overlap_by_density",
+        title="Overlap of every two strategies, over budgets",
+        frame=pd.DataFrame(rows),
+        columns=(),
+    )
+
+
 def _figures(pairs: pd.DataFrame, folder: Path) -> list[_inline.FigureView]:
     views = []
     for index, (place, part) in enumerate(_frames.groups(pairs, _cells.GROUP)):
@@ -162,8 +185,8 @@ def _figures(pairs: pd.DataFrame, folder: Path) -> list[_inline.FigureView]:
                 caption="Mean Jaccard index over seeds"
                 f"{' and budgets' if budgets > 1 else ''}, light where choices are "
                 "alike, one scale for all panels; below each, what chance gives and "
-                "how much of the chosen volumes is annotated. Each budget stands in "
-                "tables/overlap_matrix.csv.",
+                "how much of the chosen volumes is annotated. The values stand in "
+                "tables/overlap_by_density.csv, each budget in overlap_matrix.csv.",
                 alt=_alt(drawn, title),
             )
         )

@@ -19,9 +19,10 @@ class Numbers(NamedTuple):
     Attributes:
       summary: Content of summary.json.
       cells: One row a cell and metric: the columns of `cell_table` (its `mean`
-        called `estimate`), `arm`, `style`, `share_of_ceiling`, `in_best_set`.
+        called `estimate`), `arm`, `style`, `share_of_ceiling`,
+        `half_width` (of the interval), `in_best_set`.
       ceilings: One row a task, target and dims.
-      classes: As `cells`, without the last two, for each class on its own.
+      classes: As `cells`, without the last three, for each class on its own.
       allocations: One row an allocation that was compared for being the best.
     """
 
@@ -41,6 +42,7 @@ def estimate(run: _reading.Run) -> Numbers:
     summary = statistics.write_summary(run.workdir)
     cells = _cells.with_share(_cells.with_arms(_table(run, by_class=False)))
     best = summary["best_allocations"]
+    cells["half_width"] = (cells["high"] - cells["low"]) / 2
     cells["in_best_set"] = [_in_set(row, best) for row in _frames.records(cells)]
     return Numbers(
         summary=summary,

@@ -12,7 +12,9 @@ from slicebench.report import (
     _frames,
     _inline,
     _maps,
+    _reading,
     _style,
+    _tables,
     _words,
 )
 
@@ -181,6 +183,22 @@ def example_view(
         caption="Coloured: classes. White outline: the truth over each prediction.",
         alt=f"{count} test slices of {place} with the truth and the predictions of "
         f"{networks} networks: {', '.join(examples.column_titles)}.",
+    )
+
+
+def example_table(run: _reading.Run) -> _tables.Table:
+    """Returns which slices and networks the example pictures show, for their file."""
+    rows = [
+        {"task": task, "row": row, "slice": title, "column": column, "network": network}
+        for task, examples in run.examples.items()
+        for row, title in enumerate(examples.row_titles, start=1)
+        for column, network in enumerate(examples.column_titles, start=1)
+    ]
+    return _tables.Table(
+        name="examples",
+        title="Example predictions",
+        frame=pd.DataFrame(rows),
+        columns=(),
     )
 
 

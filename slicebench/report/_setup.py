@@ -93,6 +93,7 @@ def _compute(run: _reading.Run) -> Table:
     )
     if used.get("wall_seconds"):
         hours = float(used["wall_seconds"]) / 3600
+        rows.append({"quantity": "wall time, h", "value": hours})
         rows.append(
             {
                 "quantity": "device-hours (wall time x devices)",

@@ -64,7 +64,7 @@ def spread(run: _reading.Run, cells: pd.DataFrame) -> _part.Part | None:
         nav="Cases",
         text=(_TEXT,),
         figures=tuple(views),
-        tables=(_worst(frame), _all(frame)),
+        tables=(_worst(frame), _all(frame), _by_class(frame)),
     )
 
 
@@ -147,6 +147,35 @@ def _all(frame: pd.DataFrame) -> _tables.Table:
         columns=_COLUMNS,
         metric="dice",
     )
+
+
+def _by_class(frame: pd.DataFrame) -> _tables.Table:
+    keys = [*_cells.GROUP, "class_name"]
+    rows: list[_frames.Record] = []
+    for key, part in _frames.groups(frame, keys):
+        values = _quartiles(_frames.floats(part, "estimate"))
+        named = dict(zip(_QUARTILES, values, strict=True))
+        best = {"num_cases": len(part), "cell": part["cell"].iloc[0]}
+        rows.append({**key, **named, **best})
+    return _tables.Table(
+        name="case_quartiles",
+        title="Test cases of each class in the best cell",
+        frame=pd.DataFrame(rows),
+        columns=(
+            Column("task", "Task"),
+            Column("dims", "Dims"),
+            Column("class_name", "Class"),
+            Column("lower_quartile", "Lower quartile", "score"),
+            Column("median", "Median", "score"),
+            Column("upper_quartile", "Upper quartile", "score"),
+            Column("num_cases", "Cases", "count"),
+            Column("cell", "Cell"),
+        ),
+        metric="dice",
+    )
+
+
+_QUARTILES = ("lower_quartile", "median", "upper_quartile")
 
 
 def _view(

@@ -53,18 +53,29 @@ def groups(
         }
         group["exploratory" if explored else "rows"].append(item)
     for group in found.values():
-        group["summary"] = _counted(group["rows"])
+        group["counts"] = _counts(group["rows"])
+        group["summary"] = _counted(group["counts"])
         group["meanings"] = _meanings(group["rows"])
     return list(found.values())
 
 
-def _counted(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns how many verdicts of each kind there are, in one sentence."""
+_PLANNED = "planned comparisons"
+
+
+def _counts(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Returns how many verdicts there are, and of each kind that occurs."""
     counts = Counter(str(row["verdict"]) for row in rows)
-    parts = [f"{counts[name]} {name}" for name in statistics.VERDICTS if counts[name]]
-    many = len(rows)
-    noun = "comparison" if many == 1 else "comparisons"
-    return f"{many} planned {noun}: {', '.join(parts)}." if rows else ""
+    kinds = {name: counts[name] for name in statistics.VERDICTS if counts[name]}
+    return {_PLANNED: len(rows), **kinds}
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """Returns the same in one sentence, empty without any."""
+    kinds = dict(counts)
+    many = kinds.pop(_PLANNED)
+    parts = [f"{count} {name}" for name, count in kinds.items()]
+    noun = _PLANNED if many > 1 else _PLANNED.removesuffix("s")
+    return f"{many} {noun}: {', '.join(parts)}." if many else ""
 
 
 def _meanings(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:

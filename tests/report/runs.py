@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from slicebench.results import RESULTS, TRIALS, Store, read_json, write_json_atomic
+from slicebench.statistics import overall_state, replay_looks
 from tests import made_up
 from tests.made_up import DEPTH, POOL, write_made_up_run
 
@@ -171,3 +172,62 @@ def read_table(workdir: Path, name: str) -> list[dict[str, str]]:
     """Returns the rows of one of the report's CSV files."""
     with (workdir / "tables" / f"{name}.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def write_full_run(workdir: Path) -> Path:
+    """Writes a run that has every section: two tasks, looks, choices, curves."""
+    seeds, cases = 4, 4
+    axes = {"budgets": (8,), "slices_per_volume": (1, 2)}
+    strategies = ("random", "fixed_interval", "k_center")
+    write_run(
+        workdir,
+        tasks=("blobs", "tubes"),
+        classes=("front", "back"),
+        strategies=strategies,
+        seeds=seeds,
+        cases=cases,
+        diverged=1,
+        **axes,
+    )
+    add_interpolation(workdir, -0.1, seeds=seeds, cases=cases)
+    write_choices(workdir)
+    store = Store(workdir)
+    trials, results = store.read_trials(), store.read_results()
+    rng = np.random.default_rng(5)
+    falling = np.linspace(1.5, 0.3, 6)
+    curves = [(falling + rng.normal(0, 0.01, 6)).tolist() for _ in trials.index]
+    trials["loss_curve"] = pd.Series(curves, dtype=object)
+    rewrite(workdir, trials, results)
+    write_looks(workdir, trials, results)
+    return workdir
+
+
+def write_looks(workdir: Path, trials: pd.DataFrame, results: pd.DataFrame) -> None:
+    """Takes two looks at every task of a run and writes looks.json."""
+    contrasts = read_json(workdir / "experiment.json")["contrasts"]
+    tasks = list(dict.fromkeys(contrast["task"] for contrast in contrasts))
+    looks: list[dict[str, Any]] = [
+        {"look": number + 1, "seeds": seeds, "contrasts": []}
+        for number, seeds in enumerate((2, 4))
+    ]
+    for task in tasks:
+        ours = [contrast for contrast in contrasts if contrast["task"] == task]
+        taken = replay_looks(ours, results, trials, seeds=(2, 4), taken=2)
+        for look, entries in zip(looks, taken, strict=True):
+            look["contrasts"] += entries
+    units = [
+        {
+            "task": task,
+            "dims": "2d",
+            "seeds": [2, 4],
+            "looks_taken": 2,
+            "state": overall_state(
+                [e["state"] for e in looks[-1]["contrasts"] if e["task"] == task]
+            ),
+        }
+        for task in tasks
+    ]
+    state = overall_state([unit["state"] for unit in units])
+    content = {"schema_version": 1, "units": units, "looks": looks, "state": state}
+    write_json_atomic(workdir / "looks.json", content)
+    change_experiment(workdir, looks={task: [2, 4] for task in tasks})

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slicebench.errors import InputError
 from slicebench.report import (
-    _build,
     _estimates,
+    _fitting,
     _learning,
     _methods,
     _pooled,
@@ -180,14 +181,59 @@ def test_without_images_no_picture_is_left(small):
     assert (small / "examples").is_dir()
 
 
-def test_a_page_too_large_is_shortened_and_says_so(small, monkeypatch):
-    whole = len(write_report(small).read_bytes())
-    assert whole < _build.LARGEST
-    monkeypatch.setattr(_build, "LARGEST", whole - 1)
-    text = write_report(small).read_text(encoding="utf-8")
-    assert len(text.encode()) < whole
-    assert "Example pictures stand in figures/ alone" in text
-    assert list((small / "figures").glob("examples-*.png"))
+@pytest.fixture(scope="module")
+def context(small):
+    """What the page of `small` is made from; its page was refused."""
+    page = write_report(small)
+    before = page.read_bytes()
+    (small / "tables" / "cells.csv").unlink()
+    captured = {}
+
+    def refused(context):
+        captured.update(context)
+        raise InputError("too large")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fitting, "page", refused)
+        with pytest.raises(InputError, match="too large"):
+            write_report(small)
+    # What was written before is still there, and what can be written is.
+    assert page.read_bytes() == before
+    assert (small / "tables" / "cells.csv").is_file()
+    return captured
+
+
+def test_a_page_too_large_is_shortened_step_by_step_and_says_so(context, monkeypatch):
+    text = _fitting.page(context)
+    assert len(text.encode()) < _fitting.LARGEST
+    said = {
+        "Example pictures stand in figures/ alone": '<section id="examples">',
+        "Figures of NSD and HD95 stand in figures/ alone": 'id="nsd-over-density',
+        "Figures are arranged for wide screens only": 'class="for-narrow"',
+        "All figures stand in figures/ alone": "<svg",
+    }
+    left = dict(said)
+    while left:
+        monkeypatch.setattr(_fitting, "LARGEST", len(text.encode()) - 1)
+        shorter = _fitting.page(context)
+        assert len(shorter.encode()) <= _fitting.LARGEST
+        gone = [note for note in left if note in shorter]
+        assert gone
+        assert all(left[note] in text for note in gone)
+        assert not any(said[note] in shorter for note in gone)
+        left = {note: mark for note, mark in left.items() if note not in gone}
+        text = shorter
+    assert "figures/dice-over-density-blobs-2d-0.svg" in text
+    assert "each halving of slices per volume" in text
+
+
+def test_a_page_that_cannot_be_made_small_is_refused(context, monkeypatch):
+    monkeypatch.setattr(_fitting, "LARGEST", 1000)
+    with pytest.raises(
+        InputError, match=r"report\.html: .* 1 tasks and dims"
+    ) as caught:
+        _fitting.page(context)
+    assert "tables/, figures/ and summary.json are written" in str(caught.value)
 
 
 def test_methods_cite_what_was_used_and_nothing_else(small):
