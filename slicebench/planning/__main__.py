@@ -8,6 +8,7 @@ python -m slicebench.planning train --plan=DIR --labels=FOLDER --out=RUN
 
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from absl import app, flags
 
 from slicebench.errors import InputError
 from slicebench.planning.costs import Costs
+from slicebench.planning.dicom import convert, holds_dicom
 from slicebench.planning.evidence import Evidence, read_evidence, shipped
 from slicebench.planning.exporting import export_nnunet
 from slicebench.planning.importing import (
@@ -25,9 +27,10 @@ from slicebench.planning.importing import (
 )
 from slicebench.planning.plan import Plan, Request, make_plan
 from slicebench.planning.prefill import prefill
+from slicebench.planning.rounds import read_plan
 from slicebench.planning.tools import geometry_notes
 from slicebench.planning.train_command import define_flags, run_training
-from slicebench.planning.writing import write_plan
+from slicebench.planning.writing import check_empty, write_plan
 
 # Flags of its own: other programs of the suite define the same names.
 FLAGS = flags.FlagValues()
@@ -79,6 +82,19 @@ _DIMS = flags.DEFINE_enum(
     "dims", "2d", ["2d", "3d"], "Networks to come.", flag_values=FLAGS
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of every draw.", flag_values=FLAGS)
+_EXCLUDE = flags.DEFINE_list(
+    "exclude",
+    None,
+    "Folders of earlier plans: their slices are not chosen again, their test patients "
+    "stay.",
+    flag_values=FLAGS,
+)
+_SERIES = flags.DEFINE_string(
+    "series",
+    None,
+    "DICOM: part of the description of the series that are meant.",
+    flag_values=FLAGS,
+)
 _PLAN = flags.DEFINE_string(
     "plan", None, "import: folder of the plan.", flag_values=FLAGS
 )
@@ -177,16 +193,43 @@ def _plan() -> list[str]:
         classes=max(1, len(request.classes)),
         prevalence=_PREVALENCE.value,
     )
-    plan = make_plan(request, _table(), costs)
-    path = write_plan(plan, out, tell=_progress)
+    check_empty(out)
+    with tempfile.TemporaryDirectory(prefix=".images-", dir=_parent(out)) as made:
+        converted = None
+        if holds_dicom(request.images):
+            target = Path(made) / "images"
+            converted = convert(request.images, target, series=request.series)
+        plan = make_plan(request, _table(), costs, converted=converted)
+        notes = geometry_notes(plan)
+        path = write_plan(plan, out, tell=_progress)
     sys.stderr.write("\n")
-    return [*lines(plan), *geometry_notes(plan), str(path)]
+    skipped = converted.skipped if converted else ()
+    return [*skipped, *lines(plan), *notes, str(path)]
+
+
+def _parent(out: Path) -> Path:
+    """Returns a folder on the disk of the plan that exists."""
+    return next(folder for folder in out.absolute().parents if folder.is_dir())
+
+
+def _images() -> Path:
+    """Returns the folder of scans; by default that of the last excluded plan."""
+    if not _IMAGES.value and _EXCLUDE.value:
+        return Path(read_plan(Path(_EXCLUDE.value[-1]))["images"])
+    return _folder("images", _IMAGES.value)
+
+
+def _classes() -> tuple[str, ...]:
+    """Returns the structures; by default those of the last excluded plan."""
+    if not _CLASSES.value and _EXCLUDE.value:
+        return tuple(read_plan(Path(_EXCLUDE.value[-1]))["classes"])
+    return tuple(_CLASSES.value or ())
 
 
 def _request() -> Request:
     channels = _CHANNELS.value
     return Request(
-        images=_folder("images", _IMAGES.value),
+        images=_images(),
         budget=_BUDGET.value,
         minutes=_MINUTES.value,
         slices_per_volume=_DENSITY.value,
@@ -195,11 +238,13 @@ def _request() -> Request:
         features=_FEATURES.value,
         test_patients=_TEST.value,
         groups=_GROUPS.value,
-        classes=tuple(_CLASSES.value or ()),
+        classes=_classes(),
         channels=tuple(channels) if channels else None,
         slice_axis=_AXIS.value,
         dims=_DIMS.value,
         seed=_SEED.value,
+        series=_SERIES.value,
+        exclude=tuple(Path(folder) for folder in _EXCLUDE.value or ()),
     )
 
 
@@ -226,6 +271,8 @@ def lines(plan: Plan) -> list[str]:
         f"{len(plan.test)} scans kept for testing, labelled densely: about "
         f"{plan.test_minutes:.0f} min more",
     ]
+    if plan.earlier:
+        found.append(_rounds(plan))
     if plan.factors:
         differs = ", ".join(f"{k} x{v:.1f}" for k, v in plan.factors.items())
         found.append(f"differs from the evidence's task by: {differs}")
@@ -239,6 +286,17 @@ def lines(plan: Plan) -> list[str]:
             f"minutes of a slice: {ratios}"
         )
     return found
+
+
+def _rounds(plan: Plan) -> str:
+    before = {row for one in plan.earlier for row in one.rows}
+    opened = {case for case, _ in before}
+    again = sum(choice.scan.name in opened for choice in plan.choices)
+    return (
+        f"round {len(plan.earlier) + 1}: {len(before)} slices of {len(opened)} volumes "
+        f"were planned before; this round opens {again} of them again and "
+        f"{len(plan.choices) - again} new ones"
+    )
 
 
 def _progress(line: str) -> None:

@@ -16,6 +16,7 @@ from slicebench.selection import (
     FEATURES,
     VOLUME_STRATEGIES,
     PoolView,
+    SelectVolumes,
     find_strategy,
     lookup,
     make_features,
@@ -67,13 +68,19 @@ def reserve(
     return test, tuple(scan for scan in scans if scan.group not in kept)
 
 
-def quotas(budget: int, slices_per_volume: int, depths: Sequence[int]) -> list[int]:
+def quotas(
+    budget: int,
+    slices_per_volume: int,
+    depths: Sequence[int],
+    had: Sequence[int] | None = None,
+) -> list[int]:
     """Shares a budget among as few volumes as the allocation allows, evenly.
 
     Args:
       budget: Slices in total.
       slices_per_volume: The most slices of a volume, where it has as many.
       depths: Slices that each volume has, in the order in which volumes are taken.
+      had: Slices of each that earlier rounds took; they count as part of its share.
 
     Returns:
       Slices of each volume that is taken, first to last; they add up to the budget.
@@ -85,27 +92,29 @@ def quotas(budget: int, slices_per_volume: int, depths: Sequence[int]) -> list[i
     [4, 3, 3]
     >>> quotas(6, 4, [2, 30, 30])
     [2, 4]
+    >>> quotas(4, 2, [30, 30, 30, 30], had=[2, 1, 0, 0])
+    [0, 1, 2, 1]
     """
-    room = np.minimum(depths, slices_per_volume)
+    before = np.zeros(len(depths), int) if had is None else np.array(had)
+    most = np.minimum(depths, slices_per_volume)
+    room = np.maximum(most - before, 0)
     enough = np.flatnonzero(np.cumsum(room) >= budget)
     if not len(enough) or budget < 1:
         raise InputError(
             f"a budget of {budget} slices, {slices_per_volume} of each volume: 1 to "
             f"{int(room.sum())} are possible with {len(depths)} volumes"
         )
-    room = room[: enough[0] + 1]
+    most, before = most[: enough[0] + 1], before[: enough[0] + 1]
     # The smallest even share that spends it, then one slice less from the last ones.
-    share = next(s for s in range(1, slices_per_volume + 1) if _held(room, s) >= budget)
-    found = np.minimum(room, share)
-    for at in range(len(found) - 1, -1, -1):
-        over = int(found.sum()) - budget
-        if over and found[at] == share:
-            found[at] -= 1
+    shared = (
+        (share, np.maximum(np.minimum(most, share) - before, 0))
+        for share in range(1, slices_per_volume + 1)
+    )
+    share, found = next(each for each in shared if each[1].sum() >= budget)
+    over = int(found.sum()) - budget
+    level = np.flatnonzero((found > 0) & (found + before == share))
+    found[level[len(level) - over :]] -= 1
     return [int(number) for number in found]
-
-
-def _held(room: np.ndarray, share: int) -> int:
-    return int(np.minimum(room, share).sum())
 
 
 def prepare(folder: ScanFolder, pool: Sequence[Scan]) -> tuple[PreparedScan, ...]:
@@ -138,8 +147,12 @@ def choose(
     volume_strategy: str,
     features: str,
     seed: int,
+    had: Sequence[frozenset[int]] | None = None,
 ) -> tuple[Choice, ...]:
     """Chooses volumes, then slices in them; exactly `budget` slices.
+
+    Volumes that earlier rounds opened are filled up to `slices_per_volume` first, so
+    that all rounds together are one such allocation; the rest goes to new volumes.
 
     Args:
       folder: Where the pool comes from.
@@ -151,6 +164,7 @@ def choose(
       volume_strategy: Name in `VOLUME_STRATEGIES` that needs neither groups nor proxy.
       features: Name in `FEATURES` that is computed from images.
       seed: Selection seed.
+      had: Slices of each volume that are not to be chosen again.
 
     Returns:
       Volumes in the order of a seeded draw, so that the first part of the list is an
@@ -162,24 +176,77 @@ def choose(
     entry = lookup(VOLUME_STRATEGIES, volume_strategy, "volume_strategy")
     if entry.uses_groups or entry.uses_proxy:
         raise InputError(f"--volume_strategy={volume_strategy}: not for planning yet")
+    taken = [frozenset[int]()] * len(pool) if had is None else list(had)
     view = _view(folder, pool, strategy, volume_strategy, features)
-    order = np.random.default_rng(spec.derive_seed(seed, "worklist order"))
-    ranks = order.permutation(len(pool))
-    count = math.ceil(budget / slices_per_volume)
-    while True:
-        # Shallow volumes hold fewer than their share: then one more is taken.
-        chosen = entry.select(view, min(count, len(pool)), seed)
-        volumes = sorted(chosen.tolist(), key=lambda volume: ranks[volume])
-        depths = [view.depths[volume] for volume in volumes]
-        if count >= len(pool) or _held(np.array(depths), slices_per_volume) >= budget:
-            break
-        count += 1
-    shares = quotas(budget, slices_per_volume, depths)
-    part = view.take(volumes[: len(shares)])
-    picks = select_slices(part, strategy=strategy, quotas=shares, seed=seed)
+    work = _shares(view, taken, budget, slices_per_volume, entry.select, seed)
+    left = [_left(view.depths[volume], taken[volume]) for volume, _ in work]
+    part = _only(view.take([volume for volume, _ in work]), left)
+    picks = select_slices(
+        part, strategy=strategy, quotas=[number for _, number in work], seed=seed
+    )
     return tuple(
-        Choice(scan=pool[volume], slices=tuple(rows.tolist()))
-        for volume, rows in zip(volumes, picks, strict=False)
+        Choice(scan=pool[volume], slices=tuple(slices[rows].tolist()))
+        for (volume, _), slices, rows in zip(work, left, picks, strict=True)
+    )
+
+
+def _shares(
+    view: PoolView,
+    taken: Sequence[frozenset[int]],
+    budget: int,
+    slices_per_volume: int,
+    select: SelectVolumes,
+    seed: int,
+) -> list[tuple[int, int]]:
+    """Returns volumes to work on, in the order of work, with their slices to come."""
+    order = np.random.default_rng(spec.derive_seed(seed, "worklist order"))
+    rank = order.permutation(len(taken)).__getitem__
+    opened = sorted((v for v, slices in enumerate(taken) if slices), key=rank)
+    new = [volume for volume, slices in enumerate(taken) if not slices]
+
+    def room(volumes: Sequence[int]) -> int:
+        most = [min(view.depths[volume], slices_per_volume) for volume in volumes]
+        had = [len(taken[volume]) for volume in volumes]
+        return sum(max(m - h, 0) for m, h in zip(most, had, strict=True))
+
+    # Shallow volumes hold fewer than their share: then more than this are taken.
+    lacking = budget - room(opened)
+    count = min(math.ceil(max(0, lacking) / slices_per_volume), len(new))
+    fresh = _new_volumes(select, view, new, count, seed)
+    while room(fresh) < lacking and count < len(new):
+        count += 1
+        fresh = _new_volumes(select, view, new, count, seed)
+    volumes = opened + sorted(fresh, key=rank)
+    shares = quotas(
+        budget,
+        slices_per_volume,
+        [view.depths[volume] for volume in volumes],
+        [len(taken[volume]) for volume in volumes],
+    )
+    work = [(v, number) for v, number in zip(volumes, shares, strict=False) if number]
+    return sorted(work, key=lambda each: rank(each[0]))
+
+
+def _new_volumes(
+    select: SelectVolumes, view: PoolView, new: Sequence[int], count: int, seed: int
+) -> list[int]:
+    """Returns volumes that no round has opened yet."""
+    if not count:
+        return []
+    return [new[place] for place in select(view.take(new), count, seed).tolist()]
+
+
+def _left(depth: int, taken: frozenset[int]) -> np.ndarray:
+    return np.array([number for number in range(depth) if number not in taken])
+
+
+def _only(view: PoolView, left: Sequence[np.ndarray]) -> PoolView:
+    """Returns a view in which each volume has its remaining slices alone."""
+    features = zip(view.features, left, strict=True)
+    return dataclasses.replace(
+        view,
+        depths=tuple(len(slices) for slices in left),
+        features=tuple(rows[slices] for rows, slices in features),
     )
 
 

@@ -13,9 +13,9 @@ from jaxtyping import Integer
 from slicebench.data import formats
 from slicebench.errors import InputError, gather
 from slicebench.planning import segmentations
+from slicebench.planning.rounds import SCHEMA, read_plan
 from slicebench.planning.segmentations import MOST_LABEL
 from slicebench.planning.tools import SEGMENTATIONS
-from slicebench.planning.writing import PLAN_FILE, SCHEMA
 from slicebench.results import read_json
 
 IMPORTED = "imported"
@@ -72,21 +72,6 @@ class Imported:
         """Returns the stored axis that runs over slices."""
         entry = next(c for c in self.plan["cases"] if c["case"] == case)
         return int(entry["slice_axis"])
-
-
-def read_plan(folder: Path) -> dict[str, Any]:
-    """Reads plan.json of a plan's folder.
-
-    Raises:
-      InputError: No plan, or one of another version.
-    """
-    plan = read_json(folder / PLAN_FILE)
-    if plan.get("schema_version") != SCHEMA:
-        raise InputError(
-            f"{folder / PLAN_FILE}: schema_version {plan.get('schema_version')}, this "
-            f"version reads {SCHEMA}"
-        )
-    return plan
 
 
 def read_labels(
@@ -305,6 +290,8 @@ def progress_lines(imported: Imported) -> list[str]:
         planned = sum(len(case.planned) for case in cases)
         full = sum(not case.open for case in cases)
         lines.append(f"{done} of {planned} {name}, {full} of {len(cases)} cases done")
+    if _earlier(imported.plan):
+        lines.append(_rounds(imported))
     for case in imported.cases:
         if case.label is None:
             lines.append(f"{case.case}: no segmentation")
@@ -315,6 +302,17 @@ def progress_lines(imported: Imported) -> list[str]:
             numbers = ", ".join(str(number + 1) for number in case.outside)
             lines.append(f"{case.case}: not used, as not planned: slices {numbers}")
     return lines
+
+
+def _rounds(imported: Imported) -> str:
+    """Says how far each round is, first to last."""
+    done = {(case.case, number) for case in imported.cases for number in case.done}
+    parts: list[str] = []
+    rounds = [imported.plan, *_earlier(imported.plan)][::-1]
+    for number, one in enumerate(rounds, start=1):
+        rows = {(row["case"], row["slice_index"]) for row in one["rows"]}
+        parts.append(f"round {number}: {len(rows & done)} of {len(rows)} slices")
+    return ", ".join(parts)
 
 
 def to_json(imported: Imported) -> str:

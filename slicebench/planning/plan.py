@@ -12,6 +12,7 @@ from slicebench.data.volumes import Scan
 from slicebench.errors import InputError
 from slicebench.planning.choose import Choice, choose, reserve
 from slicebench.planning.costs import Costs
+from slicebench.planning.dicom import Converted
 from slicebench.planning.evidence import Evidence, Traits, nearest
 from slicebench.planning.recommend import (
     Flip,
@@ -19,6 +20,14 @@ from slicebench.planning.recommend import (
     flips,
     recommend,
     without_evidence,
+)
+from slicebench.planning.rounds import (
+    Round,
+    read_rounds,
+    same_scans,
+    same_test,
+    slices_done,
+    with_groups,
 )
 from slicebench.planning.worklist import Row, make_rows
 from slicebench.selection import load_strata_file
@@ -44,6 +53,8 @@ class Request:
       slice_axis: Stored axis that runs over slices; None finds it.
       dims: Networks that will be trained, `2d` or `3d`.
       seed: Seed of every draw.
+      series: Part of the description of DICOM series that are meant; None takes all.
+      exclude: Folders of plans whose slices are not to be chosen again, first to last.
     """
 
     images: Path
@@ -60,6 +71,8 @@ class Request:
     slice_axis: int | None = None
     dims: str = "2d"
     seed: int = 0
+    series: str | None = None
+    exclude: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +92,8 @@ class Plan:
       factors: By which factor that task differs, trait by trait.
       flips: Best density over the price of a volume, for a time budget.
       costs: What annotation costs.
+      earlier: Rounds before this one, newest first.
+      converted: Whether `folder` was made from DICOM and belongs to the plan.
     """
 
     request: Request
@@ -93,6 +108,8 @@ class Plan:
     factors: dict[str, float]
     flips: tuple[Flip, ...]
     costs: Costs
+    earlier: tuple[Round, ...] = ()
+    converted: bool = False
 
     @property
     def minutes(self) -> float:
@@ -107,33 +124,48 @@ class Plan:
         )
 
 
-def make_plan(request: Request, table: Sequence[Evidence], costs: Costs) -> Plan:
+def make_plan(
+    request: Request,
+    table: Sequence[Evidence],
+    costs: Costs,
+    *,
+    converted: Converted | None = None,
+) -> Plan:
     """Reads the scans, keeps test patients apart and chooses slices.
 
     Args:
       request: What is asked for.
       table: Evidence to rest on.
       costs: What annotation costs.
+      converted: The scans, where `request.images` holds DICOM.
 
     Raises:
       InputError: Whatever is wrong with scans, flags or budget.
     """
     _check(request)
+    earlier = read_rounds(request.exclude)
     folder = find_scans(
-        request.images, slice_axis=request.slice_axis, channels=request.channels
+        converted.folder if converted else request.images,
+        slice_axis=request.slice_axis,
+        channels=request.channels,
     )
     if request.groups is not None:
         folder = _grouped(folder, request.groups)
-    test, pool = reserve(folder.scans, request.test_patients, request.seed)
+    elif converted:
+        folder = with_groups(folder, converted.groups)
+    if earlier:
+        folder = same_scans(folder, earlier[0], keep_groups=request.groups is not None)
+        test, pool = same_test(folder.scans, earlier[0])
+    else:
+        test, pool = reserve(folder.scans, request.test_patients, request.seed)
+    had = slices_done(pool, earlier)
+    done = sum(len(slices) for slices in had)
     found = nearest(traits_of(pool, request, costs), table, request.dims)
     evidence, factors = found or (None, {})
     budget = request.budget
     if budget is None:
-        budget = _affordable(request, evidence, len(pool), costs)
-    if evidence is None:
-        advice = without_evidence(budget, len(pool))
-    else:
-        advice = recommend(evidence, budget, len(pool), costs)
+        budget = _affordable(request, evidence, len(pool), costs, done)
+    advice = _advice(evidence, budget + done, len(pool), costs)
     choices = choose(
         folder,
         pool,
@@ -143,6 +175,7 @@ def make_plan(request: Request, table: Sequence[Evidence], costs: Costs) -> Plan
         volume_strategy=request.volume_strategy,
         features=request.features,
         seed=request.seed,
+        had=had,
     )
     spent = budget * (costs.slice + costs.volume / advice.slices_per_volume)
     return Plan(
@@ -158,7 +191,18 @@ def make_plan(request: Request, table: Sequence[Evidence], costs: Costs) -> Plan
         factors=factors,
         flips=flips(evidence, request.minutes or spent, costs) if evidence else (),
         costs=costs,
+        earlier=earlier,
+        converted=converted is not None,
     )
+
+
+def _advice(
+    evidence: Evidence | None, budget: int, pool: int, costs: Costs
+) -> Recommendation:
+    """Returns the allocation of all slices, those of earlier rounds among them."""
+    if evidence is None:
+        return without_evidence(budget, pool)
+    return recommend(evidence, budget, pool, costs)
 
 
 def _check(request: Request) -> None:
@@ -177,11 +221,7 @@ def _grouped(folder: ScanFolder, groups: str) -> ScanFolder:
     path, _, column = groups.partition(":")
     names = [scan.name for scan in folder.scans]
     patients = load_strata_file(path, column or None, names)
-    scans = tuple(
-        dataclasses.replace(scan, group=patient)
-        for scan, patient in zip(folder.scans, patients, strict=True)
-    )
-    return dataclasses.replace(folder, scans=scans)
+    return with_groups(folder, dict(zip(names, patients, strict=True)))
 
 
 def traits_of(pool: Sequence[Scan], request: Request, costs: Costs) -> Traits:
@@ -196,7 +236,7 @@ def traits_of(pool: Sequence[Scan], request: Request, costs: Costs) -> Traits:
 
 
 def _affordable(
-    request: Request, evidence: Evidence | None, pool: int, costs: Costs
+    request: Request, evidence: Evidence | None, pool: int, costs: Costs, done: int
 ) -> int:
     """Returns the slices that a time buys, at the density that is recommended."""
     minutes = request.minutes or 0.0
@@ -206,11 +246,7 @@ def _affordable(
         each = 1
         for _ in range(_ROUNDS):
             budget = max(1, costs.affordable(minutes, each))
-            advice = (
-                recommend(evidence, budget, pool, costs)
-                if evidence
-                else without_evidence(budget, pool)
-            )
+            advice = _advice(evidence, budget + done, pool, costs)
             if advice.slices_per_volume == each:
                 break
             each = advice.slices_per_volume

@@ -156,7 +156,7 @@ def slicer_script(plan: Plan, images: str, digest: str) -> str:
     payload = {
         "digest": digest,
         "images": images,
-        "earlier": [],
+        "earlier": [str(one.folder) for one in plan.earlier],
         "classes": [
             [name, [round(part / 255, 4) for part in color(number)]]
             for number, name in enumerate(names)

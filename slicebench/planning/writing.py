@@ -15,11 +15,12 @@ from slicebench.errors import InputError
 from slicebench.planning import page, worklist
 from slicebench.planning.pictures import Planes, png
 from slicebench.planning.plan import Plan
+from slicebench.planning.rounds import PLAN_FILE, SCHEMA, digests
 from slicebench.planning.tools import tool_files
 from slicebench.results import write_json_atomic
 
-SCHEMA = 1
-PLAN_FILE = "plan.json"
+IMAGES = "images"
+"""Scans made from DICOM, relative to the plan."""
 _EPOCH = time.gmtime(0)
 
 
@@ -39,8 +40,7 @@ def write_plan(
     Raises:
       InputError: The folder exists and holds something.
     """
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"--out={out}: holds files; give a new or empty folder")
+    check_empty(out)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / worklist.THUMBNAILS).mkdir(parents=True)
@@ -48,18 +48,31 @@ def write_plan(
     _write(partial / "worklist.csv", worklist.to_csv(plan.rows))
     cases = worklist.test_cases_csv(plan.test, folder, costs)
     _write(partial / "test_cases.csv", cases)
-    record = _record(plan)
+    # Scans made from DICOM move into the plan's folder once it is whole.
+    images = out / IMAGES if plan.converted else folder
+    record = _record(plan, images.resolve())
     digest = spec.digest([record["rows"], record["seed"]])
     write_json_atomic(partial / PLAN_FILE, {**record, "digest": digest})
     write_json_atomic(partial / "worklist.json", {"rows": record["rows"]})
-    for name, text in tool_files(plan, record["images"], digest).items():
+    shown = IMAGES if plan.converted else record["images"]
+    for name, text in tool_files(plan, shown, digest).items():
         _write(partial / name, text)
     sprites = _pictures(plan, partial, tell)
     _write(partial / "worklist.html", page.render(plan, sprites, digest))
+    if plan.converted:
+        folder.replace(partial / IMAGES)
     if out.exists():
         out.rmdir()
     partial.replace(out)
     return out / "worklist.html"
+
+
+def check_empty(out: Path) -> None:
+    """Raises InputError where a folder holds something, or is a file."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out={out}: is a file; give a new or empty folder")
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"--out={out}: holds files; give a new or empty folder")
 
 
 def _pictures(
@@ -96,18 +109,17 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="")
 
 
-def _record(plan: Plan) -> dict[str, Any]:
+def _record(plan: Plan, images: Path) -> dict[str, Any]:
     """Returns plan.json: all that the way back and a second round need."""
-    request = {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in dataclasses.asdict(plan.request).items()
-    }
+    request = dataclasses.asdict(plan.request)
+    request["images"] = str(plan.request.images)
+    request["exclude"] = [str(folder) for folder in plan.request.exclude]
     advice = dataclasses.asdict(plan.recommendation)
     content = {
         "schema_version": SCHEMA,
         "seed": plan.request.seed,
         "request": request,
-        "images": str(plan.folder.folder.resolve()),
+        "images": str(images),
         "channels": list(plan.folder.channels),
         "classes": list(plan.request.classes),
         "budget": plan.budget,
@@ -126,10 +138,12 @@ def _record(plan: Plan) -> dict[str, Any]:
                 "files": [path.name for path in scan.image_paths],
                 "slice_axis": scan.slice_axis,
                 "slices": scan.shape[0],
+                "digests": digests(scan),
             }
             for side, scans in (("test", plan.test), ("pool", plan.pool))
             for scan in scans
         ],
         "rows": [dataclasses.asdict(row) for row in plan.rows],
+        "earlier": [one.record() for one in plan.earlier],
     }
     return json.loads(json.dumps(content))
