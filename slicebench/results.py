@@ -1,9 +1,8 @@
 """The results store: tidy rows in append-only Parquet parts.
 
-A finished batch of trials is two files of one name: `results/part-NAME.parquet`
-with one row a score, then `trials/part-NAME.parquet` with one row a trial. The
-trials part is written last, so it is the mark that the batch is complete: a
-results part without its trials part counts for nothing and may be rewritten.
+A finished batch is two files of one name: `results/part-NAME.parquet` with one row a
+score, then `trials/part-NAME.parquet` with one row a trial, the mark that the batch is
+complete: a results part without it counts for nothing.
 """
 
 # pyarrow and pandas ship no complete types; all else is strict.
@@ -11,6 +10,7 @@ results part without its trials part counts for nothing and may be rewritten.
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,8 @@ import pyarrow.parquet as pq
 
 from slicebench import spec
 from slicebench.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
@@ -189,7 +191,7 @@ class Store:
         return frame
 
     def clean(self) -> None:
-        """Removes what a killed run left: half parts and unfinished batches."""
+        """Removes half parts, sets damaged ones aside with a warning."""
         for folder in ("results", "trials"):
             for path in (self.workdir / folder).glob(f".*{_TEMPORARY}"):
                 path.unlink()
@@ -197,6 +199,19 @@ class Store:
         for path in self._parts("results"):
             if path.name not in finished:
                 path.unlink()
+        for name in sorted(finished):
+            self._set_aside(name)
+
+    def _set_aside(self, name: str) -> None:
+        """Takes both halves of a part away where one of them cannot be read."""
+        halves = [self.workdir / folder / name for folder in ("trials", "results")]
+        faults = [f"{path}: {fault}" for path in halves if (fault := _damage(path))]
+        if not faults:
+            return
+        _log.warning("%s: set aside, its trials are trained again", "; ".join(faults))
+        for path in halves:
+            if path.exists():
+                path.rename(path.with_name(f"damaged-{name}"))
 
     def _parts(self, folder: str) -> list[Path]:
         return sorted((self.workdir / folder).glob("part-*.parquet"))
@@ -321,6 +336,17 @@ def _read_part(path: Path, schema: Any, columns: list[str] | None = None) -> Any
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a readable Parquet file ({reason})") from error
+
+
+def _damage(path: Path) -> str | None:
+    """Returns what is wrong with a part's file; only its description is read."""
+    if not path.exists():
+        return "missing"
+    try:
+        pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        return f"not a readable Parquet file ({str(error).splitlines()[0]})"
+    return None
 
 
 def _with_nulls(table: Any, schema: Any) -> Any:

@@ -3,6 +3,7 @@ import math
 import os
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -122,6 +123,37 @@ def test_a_kill_between_the_parts_loses_only_the_batch(tmp_path, batch, monkeypa
     assert len(store.read_results()) == len(batch[1])
     store.clean()
     assert parts(tmp_path, "results") == ["part-first.parquet", "part-third.parquet"]
+
+
+@pytest.mark.parametrize("folder", ["trials", "results"])
+@pytest.mark.parametrize("damage", ["cut", "emptied"])
+def test_damaged_parts_are_set_aside_with_a_warning(
+    tmp_path, batch, caplog, folder, damage
+):
+    store = Store(tmp_path)
+    store.append("one", *batch)
+    whole = store.read_results()
+    path = tmp_path / folder / "part-one.parquet"
+    path.write_bytes(path.read_bytes()[: 100 if damage == "cut" else 0])
+    store.clean()
+    assert "part-one.parquet: not a readable Parquet file" in caplog.text
+    assert "trained again" in caplog.text
+    assert store.done() == set()
+    for half in ("trials", "results"):
+        assert (tmp_path / half / "damaged-part-one.parquet").is_file()
+    store.append("one", *batch)
+    store.clean()
+    pd.testing.assert_frame_equal(store.read_results(), whole)
+
+
+def test_a_trials_part_without_its_results_is_set_aside(tmp_path, batch, caplog):
+    store = Store(tmp_path)
+    store.append("one", *batch)
+    (tmp_path / "results" / "part-one.parquet").unlink()
+    store.clean()
+    assert "results/part-one.parquet: missing" in caplog.text
+    assert store.done() == set()
+    assert store.read_results().empty
 
 
 def test_half_written_files_are_ignored_and_cleaned(tmp_path, batch, monkeypatch):
