@@ -3,8 +3,8 @@
 How each tool counts and where it places a voxel was read in its sources:
 
 - 3D Slicer: worlds are RAS millimetres; `JumpSlicesToLocation` takes such a point
-  (vtkSlicerMarkupsLogic.h) and `RotateToVolumePlane` turns a view to an oblique volume
-  (vtkMRMLSliceNode.h). `Slicer --python-script` sets `__file__`
+  (vtkSlicerMarkupsLogic.h) and `RotateToAxes` lays a view into the stored slices of an
+  oblique volume (vtkMRMLSliceNode.h). `Slicer --python-script` sets `__file__`
   (ctkAbstractPythonManager::executeFile). Stored indices i, j, k are those of the file,
   from 0, and the script compares them with the plan's at every jump.
 - MITK: worlds are LPS millimetres; the image navigator counts from 0 along the

@@ -149,6 +149,9 @@ class Volume(Node):
     def GetRASToIJKMatrix(self, matrix):  # noqa: N802
         matrix.values = np.linalg.inv(self.affine)
 
+    def GetIJKToRASMatrix(self, matrix):  # noqa: N802
+        matrix.values = self.affine
+
 
 class Matrix:
     values = np.eye(4)
@@ -160,14 +163,19 @@ class Matrix:
 class View:
     def __init__(self):
         self.asked: list[str] = []
+        self.normals: list[np.ndarray] = []
 
     def mrmlSliceNode(self):  # noqa: N802
         return self
 
+    def RotateToAxes(self, matrix, axis):  # noqa: N802
+        first, second = (matrix.values[:3, i] for i in range(3) if i != axis)
+        self.normals.append(np.cross(first, second))
+
     def __getattr__(self, name):
-        if not name.startswith(("SetOrientationTo", "RotateTo")):
+        if not name.startswith("SetOrientationTo"):
             raise AttributeError(name)
-        return lambda *_: self.asked.append(name)
+        return lambda: self.asked.append(name)
 
 
 class Widget:
@@ -298,6 +306,31 @@ def test_slicer_jumps_to_the_listed_slices_and_saves(
     asked = fake.views["Red"].asked
     assert asked.count("SetOrientationToAxial") == len(fake.jumps) == len(rows) + 1
     assert used == {"axial"}
+
+
+@pytest.mark.parametrize(
+    ("axis", "plane", "view"), [(0, "sagittal", "Yellow"), (1, "coronal", "Green")]
+)
+def test_slicer_turns_the_view_of_the_plane_to_the_slices(
+    axis, plane, view, tmp_path, monkeypatch
+):
+    affine = rotated(affine_of((0, 1, 2), (1, -1, 1)), 30, 0)
+    for name in "abc":
+        write_scan(tmp_path / "scans" / f"{name}.nii.gz", SHAPE, affine)
+    request = Request(
+        images=tmp_path / "scans",
+        budget=3,
+        test_patients=0,
+        slices_per_volume=1,
+        slice_axis=axis,
+    )
+    write_plan(make_plan(request, (), Costs()), tmp_path / "plan")
+    fake, worklist = run_script(tmp_path / "plan", monkeypatch, nibabel_geometry)
+    assert fake.views[view].asked == [f"SetOrientationTo{plane.capitalize()}"]
+    normal = np.cross(*(affine[:3, i] for i in range(3) if i != axis))
+    np.testing.assert_allclose(fake.views[view].normals[0], normal, rtol=1e-5)
+    assert plane in worklist.words()
+    assert not fake.errors
 
 
 def test_slicer_refuses_a_scan_that_it_places_elsewhere(plan, monkeypatch):
