@@ -8,6 +8,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from slicebench import statistics
 from slicebench.report import (
     _cells,
     _curves,
@@ -23,12 +24,12 @@ from slicebench.report import (
 from slicebench.report._tables import Column
 
 _TEXT = (
-    "The running loss on the annotated slices (cross-entropy and soft Dice), averaged "
-    "over the trials of a strategy and budget. A line that still falls at its end "
+    "The running loss on the labelled slices (cross-entropy and soft Dice), averaged "
+    "over the trials of a strategy, interpolation and budget. A line that still falls at its end "
     "says that more steps would fit the labels better, not that they would score "
     "better on test cases."
 )
-_KEYS = [*_cells.GROUP, "budget", "steps", "strategy"]
+_KEYS = [*_cells.GROUP, "budget", "steps", "strategy", "interpolation"]
 
 
 def learning(run: _reading.Run) -> _part.Part | None:
@@ -49,7 +50,8 @@ def learning(run: _reading.Run) -> _part.Part | None:
                 run.workdir / "figures",
                 name=f"learning-{_inline.slug(key['task'], key['dims'], index)}",
                 title=f"{title}: training loss",
-                caption="Mean of trials, one line a strategy.",
+                caption="Mean of trials, one line a strategy; dashed with "
+                "interpolated masks, which are labels, too.",
                 alt=_alt(part, title),
                 narrow=learning_figure(part, narrow=True),
             )
@@ -80,10 +82,11 @@ def _means(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def learning_figure(curves: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """Training loss over steps, one panel a budget, one line a strategy.
+    """Training loss over steps, one panel a budget, one line an arm.
 
     Args:
-      curves: One row a point: `budget`, `strategy`, `steps`, `step`, `loss`.
+      curves: One row a point: `budget`, `strategy`, `interpolation`, `steps`, `step`
+        and `loss`.
       narrow: One panel below the other, for a phone.
 
     Returns:
@@ -91,33 +94,56 @@ def learning_figure(curves: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """
     budgets = sorted(curves["budget"].unique())
     looks = _palette.looks(curves["strategy"])
+    names = sorted(
+        set(curves["interpolation"]), key=lambda name: (name != "none", name)
+    )
+    dashes = {name: place for place, name in enumerate(names)}
     with _style.house():
         figure, grid = _curves.panels(len(budgets), 3, 2.0, narrow=narrow)
         for axes, budget in zip(grid, budgets, strict=True):
             part = _frames.where(curves, {"budget": budget})
-            for key, line in _frames.groups(part, ["strategy", "steps"]):
+            for key, line in _frames.groups(part, [*_ARM, "steps"]):
                 at: Float[np.ndarray, " point"] = _frames.floats(line, "step")
-                color = looks[key["strategy"]].color
-                axes.plot(at, _frames.floats(line, "loss"), color=color, lw=1.3)
+                look = {
+                    "color": looks[key["strategy"]].color,
+                    "linestyle": _style.dash(dashes[key["interpolation"]]),
+                }
+                axes.plot(at, _frames.floats(line, "loss"), lw=1.3, **look)
             whole = set(part["strategy"]) == {"all"}
             axes.set_title("all labels" if whole else f"{budget} annotated slices")
             axes.set_xlabel("step")
             axes.grid(axis="y", color=_palette.GRID, linewidth=0.7)
         grid[0].set_ylabel("loss")
         handles = [
-            Line2D([], [], color=look.color, label=_style.words(name))
-            for name, look in looks.items()
+            Line2D(
+                [],
+                [],
+                color=looks[key["strategy"]].color,
+                linestyle=_style.dash(dashes[key["interpolation"]]),
+                label=_arm(key),
+            )
+            for key, _ in _frames.groups(curves, _ARM)
         ]
         _curves.legend(figure, handles, "")
     return figure
 
 
+_ARM = ["strategy", "interpolation"]
+
+
+def _arm(key: _frames.Record) -> str:
+    if key["strategy"] == statistics.CEILING:
+        return "all labels"
+    filled = key["interpolation"] != "none"
+    more = f", {_style.words(key['interpolation'])} interpolation" if filled else ""
+    return f"{_style.words(key['strategy'])}{more}"
+
+
 def _alt(part: pd.DataFrame, title: str) -> str:
     parts = []
-    for key, line in _frames.groups(part, ["budget", "steps", "strategy"]):
+    for key, line in _frames.groups(part, ["budget", "steps", *_ARM]):
         first, last = (float(line["loss"].iloc[end]) for end in (0, -1))
-        name = _style.words(key["strategy"])
-        parts.append(f"{key['budget']} slices, {name}: {first:.3f} to {last:.3f}")
+        parts.append(f"{key['budget']} slices, {_arm(key)}: {first:.3f} to {last:.3f}")
     return f"Training loss over steps, {title}. {'; '.join(parts)}."
 
 
@@ -132,6 +158,7 @@ def _table(frame: pd.DataFrame) -> _tables.Table:
             Column("dims", "Dims"),
             Column("budget", "Budget", "count"),
             Column("strategy", "Strategy"),
+            Column("interpolation", "Interpolation"),
             Column("steps", "Steps", "count"),
             Column("loss", "Loss", "number"),
             Column("num_trials", "Trials", "count"),

@@ -16,7 +16,7 @@ _FACTORS = {
     "strategy": "{}",
     "features": "{} features",
     "scope": "{} volumes",
-    "interpolation": "interpolation {}",
+    "interpolation": "{} interpolation",
     "pseudo_weight": "pseudo-label weight {}",
     "steps": "{} steps",
 }
@@ -78,13 +78,18 @@ def factors(values: Row) -> list[str]:
 
     >>> factors({"budget": 48, "strategy": "k_center"})
     ['48 slices', 'k-center']
+    >>> factors({"interpolation": "linear"}), factors({"interpolation": "none"})
+    (['linear interpolation'], ['no interpolation'])
     """
     skip = ("task", "target", "dims", "metric", "fold")
-    return [
-        _FACTORS.get(name, name.replace("_", " ") + " {}").format(_value(value))
-        for name, value in values.items()
-        if name not in skip
-    ]
+    return [_factor(n, value) for n, value in values.items() if n not in skip]
+
+
+def _factor(name: str, value: object) -> str:
+    if (name, value) == ("interpolation", "none"):
+        return "no interpolation"
+    pattern = _FACTORS.get(name, name.replace("_", " ") + " {}")
+    return pattern.format(_value(value))
 
 
 def _value(value: object) -> str:
@@ -176,10 +181,19 @@ def notes(contrast: Row) -> list[str]:
         found.append(_like(saved))
     if contrast.get("reason") and contrast["estimate"] is not None:
         found.append(str(contrast["reason"]))
+    if contrast.get("state") in _UNSETTLED:
+        found.append(_UNSETTLED[contrast["state"]])
     if contrast["estimate"] is not None and contrast["num_seeds"] < FEW_SEEDS:
         found.append(f"few seeds: {contrast['num_seeds']}")
     return found
 
+
+_UNSETTLED = {
+    "case-limited": "limited by the test cases: more seeds would not settle it",
+    "cap reached": "not settled at the last look",
+    "going on": "more seeds are to come",
+}
+"""Of a run made look by look: what an open state means for a contrast."""
 
 _MOST_TIMES = 3.0
 

@@ -293,12 +293,27 @@ def test_contrasts_without_verdict_come_last():
     assert lines[1].endswith("exploratory, no verdict")
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("decided", "inconclusive"),
+        ("case-limited", "more seeds would not settle it"),
+        ("cap reached", "not settled at the last look"),
+    ],
+)
+def test_a_contrast_that_looks_left_open_says_why(state, said):
+    contrast = _contrast(verdict="inconclusive", state=state)
+    (line,) = report.verdict_lines({"contrasts": [contrast]})
+    assert said in line
+    assert ("settle" in line) == (state != "decided")
+
+
 def test_factors_of_every_kind_become_words():
     values = {"budget": 8, "slices_per_volume": [1, 2], "interpolation": "none"}
     assert _words.factors(values) == [
         "8 slices",
         "1 or 2 per volume",
-        "interpolation none",
+        "no interpolation",
     ]
 
 

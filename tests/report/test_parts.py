@@ -155,7 +155,7 @@ def small(tmp_path_factory):
 def test_learning_curves_are_drawn_where_they_are_stored(small):
     part = _learning.learning(_reading.read_run(small))
     assert part is not None
-    last = {row[5].text for row in part.tables[0].rows}
+    last = {row[6].text for row in part.tables[0].rows}
     assert last == {"0.3"}
     assert "1.500 to 0.300" in part.figures[0].svg
     run = _reading.read_run(small)
