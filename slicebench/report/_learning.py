@@ -25,9 +25,9 @@ from slicebench.report._tables import Column
 
 _TEXT = (
     "The running loss on the labelled slices (cross-entropy and soft Dice), averaged "
-    "over the trials of a strategy, interpolation and budget. A line that still falls at its end "
-    "says that more steps would fit the labels better, not that they would score "
-    "better on test cases."
+    "over the trials of a strategy, interpolation and budget. A line that still falls "
+    "at its end says that more steps would fit the labels better, not that they would "
+    "score better on test cases."
 )
 _KEYS = [*_cells.GROUP, "budget", "steps", "strategy", "interpolation"]
 
@@ -94,10 +94,8 @@ def learning_figure(curves: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """
     budgets = sorted(curves["budget"].unique())
     looks = _palette.looks(curves["strategy"])
-    names = sorted(
-        set(curves["interpolation"]), key=lambda name: (name != "none", name)
-    )
-    dashes = {name: place for place, name in enumerate(names)}
+    filled = sorted(set(curves["interpolation"]) - {"none"})
+    dashes = {name: place for place, name in enumerate(["none", *filled])}
     with _style.house():
         figure, grid = _curves.panels(len(budgets), 3, 2.0, narrow=narrow)
         for axes, budget in zip(grid, budgets, strict=True):
