@@ -67,29 +67,27 @@ def test_no_slice_comes_twice_and_test_patients_stay(first, tmp_path):
     }
 
 
-def test_full_volumes_are_left_and_new_ones_opened(first):
-    """At two slices a volume, five volumes are full: three new ones are opened."""
+@pytest.mark.parametrize("slices", [2, 3])
+def test_new_volumes_come_before_open_ones(first, slices):
     opened = {case for case, _ in rows_of(first / "one")}
-    names = [choice.scan.name for choice in again(first).choices]
-    assert len(names) == 3
+    names = [c.scan.name for c in again(first, slices_per_volume=slices).choices]
+    assert len(names) == 6 / slices
     assert not opened & set(names)
 
 
-def test_a_denser_allocation_fills_open_volumes_first(first):
-    """At four slices a volume, five open volumes have room for ten slices."""
+def test_open_volumes_are_filled_when_no_new_one_is_left(first):
+    """13 volumes, five of them with two slices: eight new ones take four each."""
     opened = {case for case, _ in rows_of(first / "one")}
-    found = again(first, budget=12, slices_per_volume=4, seed=2)
+    found = again(first, budget=36, slices_per_volume=4, seed=2)
     counts = {choice.scan.name: len(choice.slices) for choice in found.choices}
-    assert opened < set(counts)
-    assert len(counts) == 6
-    # Both rounds together are 22 slices of 6 volumes, as even as can be.
-    totals = [number + 2 * (case in opened) for case, number in counts.items()]
-    assert sorted(totals) == [3, 3, 4, 4, 4, 4]
+    assert sorted(n for case, n in counts.items() if case not in opened) == [4] * 8
+    assert [n for case, n in counts.items() if case in opened] == [2, 2]
     for strategy in ("fixed_interval", "k_center"):
-        other = again(first, budget=30, slices_per_volume=6, strategy=strategy)
+        other = again(first, budget=60, slices_per_volume=7, strategy=strategy)
         done = rows_of(first / "one")
         rows = {(c.scan.name, number) for c in other.choices for number in c.slices}
-        assert len(rows) == 30
+        assert len(rows) == 60
+        assert {case for case, _ in rows} & opened
         assert not rows & done
 
 
@@ -107,8 +105,10 @@ def test_rounds_add_up_over_plans(first, tmp_path):
 
 def test_import_counts_every_round(first, tmp_path):
     """Segmentations of both rounds are used, each from its own folder."""
-    found = again(first, slices_per_volume=4)
+    found = again(first, budget=40, slices_per_volume=4)
     write_plan(found, tmp_path / "two")
+    opened = {case for case, _ in rows_of(first / "one")}
+    assert opened & {choice.scan.name for choice in found.choices}
     folders = {}
     for name, plan in (("one", first / "one"), ("two", tmp_path / "two")):
         folders[name] = tmp_path / f"labels_{name}"
@@ -125,8 +125,8 @@ def test_import_counts_every_round(first, tmp_path):
         tmp_path / "two", [folders["two"], folders["one"]], state=state
     )
     words = progress_lines(imported)
-    assert words[0].startswith("16 of 16 slices")
-    assert "round 1: 10 of 10 slices, round 2: 6 of 6 slices" in words
+    assert words[0].startswith("50 of 50 slices")
+    assert "round 1: 10 of 10 slices, round 2: 40 of 40 slices" in words
     assert not any(case.outside for case in imported.cases)
 
 
