@@ -295,7 +295,8 @@ def _rounds(plan: Plan) -> str:
     return (
         f"round {len(plan.earlier) + 1}: {len(before)} slices of {len(opened)} volumes "
         f"were planned before; this round opens {again} of them again and "
-        f"{len(plan.choices) - again} new ones"
+        f"{len(plan.choices) - again} new ones; what is recommended below is for all "
+        "rounds together"
     )
 
 

@@ -112,6 +112,12 @@ class Plan:
     converted: bool = False
 
     @property
+    def total(self) -> int:
+        """Slices of all rounds together."""
+        before = {row for one in self.earlier for row in one.rows}
+        return self.budget + len(before)
+
+    @property
     def minutes(self) -> float:
         """Expected minutes of the worklist."""
         return sum(row.minutes for row in self.rows)
