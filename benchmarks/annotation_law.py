@@ -18,6 +18,7 @@ from absl import app, flags
 from benchmarks._flags import parser
 from benchmarks._law_figure import draw
 from benchmarks._law_tasks import Cell, LawTask, read_tasks
+from benchmarks._markdown import markdown
 from slicebench.planning.cluster import best_slices, kish
 from slicebench.statistics import AnnotationLaw, fit_law
 
@@ -276,8 +277,8 @@ def main(_: list[str]) -> None:
     table.to_csv(out / "errors.csv", index=False, float_format="%.4f")
     told.to_csv(out / "gaps.csv", index=False, float_format="%.4f")
     draw(tasks, told, out / "annotation_law.png")
-    print(table.round(4).to_markdown(index=False))
-    print(told.loc[told["way"] == LAW].round(3).to_markdown(index=False))
+    print(markdown(table))
+    print(markdown(told.loc[told["way"] == LAW]))
     for task, holds in outcome(table).items():
         print(f"{task}: the law {'holds' if holds else 'does not hold'}")
 

@@ -1,0 +1,197 @@
+"""Kinds of fault: each disturbs one run and says what happened."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks._faults_run import Run
+
+_CHECKPOINT = "checkpoints/batch-*/[0-9]*"
+_PART = "trials/part-*.parquet"
+_NOBODY = 65534
+
+_JUMPS = """
+import random
+import time
+
+_now = time.time
+time.time = lambda: _now() + random.choice((-86400.0, 0.0, 86400.0))
+"""
+
+
+class NotPossibleError(RuntimeError):
+    """This machine does not allow to make the fault."""
+
+
+def _told(run: Run, status: int) -> str:
+    return f"status {status}: {run.last_line()}".replace(str(run.workdir), "WORKDIR")
+
+
+def _signalled(number: signal.Signals) -> Callable[[Run], str]:
+    def make(run: Run) -> str:
+        process = run.start()
+        run.wait_for(process, _CHECKPOINT)
+        process.send_signal(number)
+        status = run.wait(process)
+        if status not in (0, 128 + number):
+            raise RuntimeError(_told(run, status))
+        return _told(run, status)
+
+    return make
+
+
+def _killed_with_checkpoint(run: Run) -> list[Path]:
+    process = run.start()
+    run.wait_for(process, _CHECKPOINT)
+    process.kill()
+    process.wait()
+    return [path for path in run.workdir.glob(f"{_CHECKPOINT}/**/*") if path.is_file()]
+
+
+def _killed_with_part(run: Run) -> None:
+    process = run.start()
+    run.wait_for(process, _PART)
+    process.kill()
+    process.wait()
+
+
+def cut_checkpoint(run: Run) -> str:
+    """Every file of every checkpoint loses its second half."""
+    files = _killed_with_checkpoint(run)
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return f"{len(files)} files cut in half; set aside, begun again"
+
+
+def empty_checkpoint(run: Run) -> str:
+    """Every file of every checkpoint is removed."""
+    files = _killed_with_checkpoint(run)
+    for path in files:
+        path.unlink()
+    return f"{len(files)} files removed; set aside, begun again"
+
+
+def _damaged_part(folder: str, *, missing: bool) -> Callable[[Run], str]:
+    def make(run: Run) -> str:
+        _killed_with_part(run)
+        path = next((run.workdir / folder).glob("part-*.parquet"))
+        if missing:
+            path.unlink()
+            return "set aside with its other half; trained again"
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        return "set aside with its other half; trained again"
+
+    return make
+
+
+def two_at_once(run: Run) -> str:
+    """A second process on the same work folder."""
+    process = run.start()
+    run.wait_for(process, ".lock")
+    log, run.log = run.log, run.log.with_name("second")
+    status = run.wait(run.start())
+    note = _told(run, status)
+    run.log = log
+    if status != 2 or run.wait(process) != 0:
+        raise RuntimeError(note)
+    return f"second process: {note}"
+
+
+def stale_lock(run: Run) -> str:
+    """A lock file whose process is gone."""
+    run.workdir.mkdir()
+    (run.workdir / ".lock").write_text("99999999")
+    return "recognised: the lock goes with its process"
+
+
+def clock_jumps(run: Run) -> str:
+    """The clock of the day jumps by a day, forth and back, at every reading."""
+    folder = run.workdir.parent / "jumps"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_JUMPS)
+    status = run.wait(run.start(environment={"PYTHONPATH": f"{folder}:."}))
+    if status != 0:
+        raise RuntimeError(_told(run, status))
+    return "ended well"
+
+
+def disk_full(run: Run) -> str:
+    """A file system of 256 KiB under the work folder."""
+    run.workdir.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(run.workdir)]
+    if subprocess.run(words, check=False, capture_output=True).returncode != 0:
+        raise NotPossibleError("mounting needs rights that are not there")
+    try:
+        status = run.wait(run.start())
+        note = _told(run, status)
+        kept = run.workdir.parent / "kept"
+        shutil.copytree(run.workdir, kept)
+    finally:
+        subprocess.run(["umount", str(run.workdir)], check=True)
+    run.workdir.rmdir()
+    kept.rename(run.workdir)
+    if status == 0:
+        raise NotPossibleError("256 KiB are enough for this run")
+    return note
+
+
+def file_too_large(run: Run) -> str:
+    """No file may grow beyond 16 KiB: writing fails half way."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+
+    process = run.start(prepare=limit)
+    status = run.wait(process)
+    if status == 0:
+        raise RuntimeError("the limit was not met")
+    return _told(run, status)
+
+
+def little_memory(run: Run) -> str:
+    """An address space of 2.5 GiB."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (5 << 29, 5 << 29))
+
+    return _told(run, run.wait(run.start(prepare=limit)))
+
+
+def unwritable(run: Run) -> str:
+    """A work folder that the process may not write."""
+    if os.geteuid() != 0:
+        run.workdir.mkdir(mode=0o500)
+        status = run.wait(run.start())
+        run.workdir.chmod(0o700)
+    else:
+        run.workdir.parent.chmod(0o755)
+        run.workdir.mkdir(mode=0o755)
+        status = run.wait(run.start(user=_NOBODY, environment={"HOME": "/nonexistent"}))
+    if status != 2:
+        raise RuntimeError(_told(run, status))
+    return _told(run, status)
+
+
+KINDS: dict[str, Callable[[Run], str]] = {
+    "SIGINT while training": _signalled(signal.SIGINT),
+    "SIGTERM while training": _signalled(signal.SIGTERM),
+    "checkpoint cut in half": cut_checkpoint,
+    "checkpoint emptied": empty_checkpoint,
+    "trials part cut in half": _damaged_part("trials", missing=False),
+    "results part cut in half": _damaged_part("results", missing=False),
+    "results part missing": _damaged_part("results", missing=True),
+    "trials part missing": _damaged_part("trials", missing=True),
+    "two processes, one work folder": two_at_once,
+    "stale lock": stale_lock,
+    "clock of the day jumps": clock_jumps,
+    "disk full (file system of 256 KiB)": disk_full,
+    "disk full (files of at most 16 KiB)": file_too_large,
+    "little memory (2.5 GiB of addresses)": little_memory,
+    "work folder not writable": unwritable,
+}
+"""By what is said in the table; `make` returns a note, and the run is finished then."""
