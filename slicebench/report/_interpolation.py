@@ -183,11 +183,8 @@ def _distance(run: _reading.Run, cell: Mapping[str, Any]) -> dict[str, Any]:
     names = (*_cells.GROUP, *_SAME, *_FREE)
     trials = _frames.where(run.trials, {name: cell[name] for name in names})
     gap = _gap_mm.gap(trials, run.experiment["tasks"])
-    known = (
-        trials["coverage"].dropna() if "coverage" in trials else pd.Series(dtype=float)
-    )
     return {
-        "coverage": float(known.mean()) if len(known) else np.nan,
+        "coverage": float(np.mean(_frames.floats(trials, "coverage"))),
         "gap_slices": gap.slices,
         "gap_mm": gap.mm,
         "gap_from": gap.source,

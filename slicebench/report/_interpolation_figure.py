@@ -30,7 +30,7 @@ def interpolation_figure(effects: pd.DataFrame, *, narrow: bool = False) -> Figu
     Returns:
       The figure; both panels show the same differences.
     """
-    drawn = [axis for axis in _AXES if effects[axis[0]].notna().any()]
+    drawn = [a for a in _AXES if np.isfinite(_frames.floats(effects, a[0])).any()]
     lines = _lines(effects)
     with _style.house():
         figure, grid = _curves.panels(len(drawn), 2, 2.9, narrow=narrow)
@@ -59,7 +59,7 @@ class _Line:
 
 def _lines(effects: pd.DataFrame) -> list[_Line]:
     """Returns the lines; those of one interpolation differ in their dashes."""
-    varied = [name for name in ("budget", "strategy") if effects[name].nunique() > 1]
+    varied = [name for name in ("budget", "strategy") if len(set(effects[name])) > 1]
     counts: dict[str, int] = {}
     found: list[_Line] = []
     for key, part in _frames.groups(effects, ["arm", *varied]):

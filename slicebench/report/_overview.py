@@ -50,7 +50,7 @@ def run_counts(run: _reading.Run, num_cells: int) -> dict[str, int]:
         "trials diverged": run.trials["status"].to_list().count("diverged"),
         "cells": num_cells,
         "seeds a cell": int(run.experiment.get("num_seeds", 0)),
-        "test cases": int(run.results["case"].nunique()),
+        "test cases": len(set(run.results["case"])),
         "tasks": len({task["name"] for task in run.experiment["tasks"]}),
     }
 
