@@ -151,7 +151,7 @@ def _warnings(run: _reading.Run, counts: dict[str, int]) -> list[str]:
             f"{diverged} trial{'s' if diverged > 1 else ''} diverged and count"
             f"{'' if diverged > 1 else 's'} as empty predictions."
         )
-    seeds = int(run.experiment.get("num_seeds", 0))
+    seeds = run.most_seeds
     if 0 < seeds < _words.FEW_SEEDS:
         warnings.append(
             f"Few seeds: {seeds} a cell. Below {_words.FEW_SEEDS}, intervals are wide "

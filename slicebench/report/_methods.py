@@ -164,8 +164,9 @@ def _scoring(experiment: Mapping[str, Any]) -> str:
 
 
 def _statistics(run: _reading.Run, summary: Mapping[str, Any]) -> str:
-    seeds = run.experiment.get("num_seeds", _style.ABSENT)
-    few = f" (few: below {_words.FEW_SEEDS})" if _few(seeds) else ""
+    seeds = run.most_seeds
+    upto = "up to " if run.experiment.get("looks") else ""
+    few = f" (few: below {_words.FEW_SEEDS})" if seeds < _words.FEW_SEEDS else ""
     over = (
         " Findings over tasks are random-effects means {paule} with Hartung and "
         "Knapp's interval {hartung} and a prediction interval."
@@ -178,8 +179,8 @@ def _statistics(run: _reading.Run, summary: Mapping[str, Any]) -> str:
         else ""
     )
     return (
-        f"Every cell was repeated under {seeds} seeds{few}. Differences were paired by "
-        "seed and case; intervals are two-way random-effects t intervals over seeds "
+        f"Every cell was repeated under {upto}{seeds} seeds{few}. Differences were "
+        "paired by seed and case; intervals are two-way random-effects t intervals over seeds "
         "and cases with Satterthwaite's degrees of freedom {satterthwaite}. "
         "Superiority and noninferiority were tested one-sided at 0.025, equivalence by "
         "two one-sided tests at 0.05 {tost}, adjusted within each planned family "
@@ -215,10 +216,6 @@ def _looked(run: _reading.Run) -> str:
         "of each look were those of the O'Brien-Fleming type spending function "
         "{lan_demets}, so that errors hold over all looks."
     )
-
-
-def _few(seeds: object) -> bool:
-    return isinstance(seeds, int) and seeds < _words.FEW_SEEDS
 
 
 def _software(run: _reading.Run) -> str:

@@ -49,7 +49,7 @@ def run_counts(run: _reading.Run, num_cells: int) -> dict[str, int]:
         "trials missing": max(planned - len(run.trials), 0),
         "trials diverged": run.trials["status"].to_list().count("diverged"),
         "cells": num_cells,
-        "seeds a cell": int(run.experiment.get("num_seeds", 0)),
+        "seeds a cell": run.most_seeds,
         "test cases": len(set(run.results["case"])),
         "tasks": len({task["name"] for task in run.experiment["tasks"]}),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from slicebench import statistics
+from slicebench import spec, statistics
 from slicebench.errors import InputError
 from slicebench.report import _examples
 from slicebench.results import Store, read_json
@@ -33,6 +33,17 @@ class Run:
     results: pd.DataFrame
     compute: dict[str, Any]
     examples: dict[str, _examples.Examples]
+
+    @property
+    def most_seeds(self) -> int:
+        """Seeds of the cells that have most of them, planned or trained.
+
+        In a run that is made look by look some tasks have more than were asked of
+        every one.
+        """
+        swept = self.trials[self.trials["strategy"] != statistics.CEILING]
+        counts: Any = swept.groupby(list(spec.CELL_FIELDS), dropna=False).size()
+        return max([int(self.experiment.get("num_seeds", 0)), *counts.tolist()])
 
     def task(self, name: str) -> dict[str, Any]:
         """Returns a task's record; a bare one for a name that is not listed."""

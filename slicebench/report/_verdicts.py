@@ -95,5 +95,5 @@ def _notes(
     notes = _words.notes(contrast)
     if _choices.key(contrast) in identical:
         notes.append(statistics.IDENTICAL)
-    few = int(run.experiment.get("num_seeds", 0)) < _words.FEW_SEEDS
+    few = run.most_seeds < _words.FEW_SEEDS
     return [note for note in notes if not (few and note.startswith("few seeds"))]

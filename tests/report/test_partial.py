@@ -1,5 +1,6 @@
 """Unusual runs: stopped, tiny, and input that cannot be used."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -8,7 +9,16 @@ import numpy as np
 import pytest
 
 from slicebench.errors import InputError
-from slicebench.report import __main__, _gaps, _reading, write_report
+from slicebench.report import (
+    __main__,
+    _build,
+    _estimates,
+    _gaps,
+    _methods,
+    _overview,
+    _reading,
+    write_report,
+)
 from slicebench.results import Store, read_json
 from tests.report import runs
 from tests.report.test_page import Page
@@ -30,6 +40,21 @@ def test_a_stopped_run_says_what_is_missing(tmp_path):
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert f"Partial results: 3 of {planned} planned trials" in text
     assert sum(int(row["missing"]) for row in runs.read_table(tmp_path, "missing")) == 3
+
+
+def test_seeds_of_later_looks_count(tmp_path):
+    """A task that is looked at for longer has more seeds than every task was asked."""
+    runs.write_run(tmp_path, **runs.SMALL, seeds=12, cases=3)
+    runs.change_experiment(tmp_path, num_seeds=3, looks={"blobs": [3, 12]})
+    run = _reading.read_run(tmp_path)
+    assert run.most_seeds == 12
+    numbers = _estimates.estimate(run)
+    text = " ".join(_methods.methods(run, numbers.summary).paragraphs)
+    assert "repeated under up to 12 seeds." in text
+    assert "looked at after 3 and 12 seeds" in text
+    assert _build._warnings(run, _overview.run_counts(run, 1)) == []
+    bare = dataclasses.replace(run, trials=run.trials.head(0))
+    assert bare.most_seeds == 3
 
 
 def _in_folds(workdir, folds: int) -> None:
