@@ -213,8 +213,9 @@ def _flag_names() -> list[str]:
 def main(arguments: list[str]) -> None:
     """Runs the command; bad input ends with exit status 2 and one line.
 
-    So does a network that is too large for the machine, with status 1. SIGINT and
-    SIGTERM end it with 130 and 143, after a checkpoint; the same command goes on.
+    So does a network that is too large for the machine, or a disk that takes no more,
+    with status 1. SIGINT and SIGTERM end it with 130 and 143, after a checkpoint; the
+    same command goes on.
     """
     runner.show_logs()
     try:
@@ -234,6 +235,15 @@ def main(arguments: list[str]) -> None:
             "and checkpoints are kept, the same command goes on\n"
         )
         sys.exit(128 + number)
+    except Exception as error:
+        trouble = runner.disk_trouble(error)
+        if trouble is None:
+            raise
+        sys.stderr.write(
+            f"slicebench: a file cannot be written ({trouble}); finished trials are "
+            "kept: make room, the same command goes on\n"
+        )
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """From an experiment to results: the one orchestrator."""
 
+from slicebench.runner.disk import disk_trouble
 from slicebench.runner.given import GIVEN, given_study
 from slicebench.runner.memory import OutOfMemoryError
 from slicebench.runner.options import (
@@ -27,6 +28,7 @@ __all__ = [
     "Shard",
     "Stopped",
     "Study",
+    "disk_trouble",
     "given_study",
     "make_study",
     "parse_names",

@@ -31,7 +31,7 @@ from slicebench.runner.shards import shared_trials
 from slicebench.runner.stopping import Stop, Stopped, stoppable
 from slicebench.runner.study import Study
 from slicebench.runner.timing import Racer
-from slicebench.training.checkpoints import BatchCheckpoints
+from slicebench.training.checkpoints import BatchCheckpoints, clean_checkpoints
 from slicebench.training.engine import Plan
 
 _log = logging.getLogger(__name__)
@@ -170,6 +170,7 @@ class Session:
         """Removes what a killed run left behind."""
         self.store.clean()
         workdir = self.options.workdir
+        clean_checkpoints(workdir / "checkpoints")
         for folder in (workdir / "checkpoints").glob("batch-*"):
             part = folder.name.removeprefix("batch-")
             if (workdir / "trials" / f"part-{part}.parquet").exists():

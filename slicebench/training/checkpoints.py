@@ -20,6 +20,20 @@ from slicebench.training.step import Params, TrialState
 _log = logging.getLogger(__name__)
 
 
+_GONE = "deleted-"
+"""What the name of a folder begins with while it is being deleted."""
+
+
+def clean_checkpoints(folder: Path) -> None:
+    """Deletes what a killed process was deleting.
+
+    Args:
+      folder: Where the folders of batches lie.
+    """
+    for half in folder.glob(f"{_GONE}*"):
+        shutil.rmtree(half, ignore_errors=True)
+
+
 def _flat(state: Any) -> dict[str, Any]:
     leaves = jax.tree.leaves(state)
     return {f"leaf_{index:04d}": leaf for index, leaf in enumerate(leaves)}
@@ -69,21 +83,30 @@ class BatchCheckpoints:
                 with ocp.StandardCheckpointer() as reader:
                     _check_shapes(reader.metadata(path), _flat(target))
                     flat = reader.restore(path, _flat(target))
-            except (ValueError, OSError, KeyError, TypeError) as error:
+            except jax.errors.JaxRuntimeError:
+                # Such as memory that runs out: not the checkpoint's fault.
+                raise
+            except (ValueError, OSError, KeyError, TypeError, RuntimeError) as error:
                 _log.warning(
                     "checkpoint %s cannot be read and is set aside (%s)",
                     path,
                     str(error).splitlines()[0],
                 )
-                path.rename(path.with_name(f"unreadable-{step}"))
+                aside = path.with_name(f"unreadable-{step}")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
                 continue
             leaves = [flat[name] for name in _flat(target)]
             return jax.tree.unflatten(jax.tree.structure(target), leaves)
         return None
 
     def remove(self) -> None:
-        """Deletes every checkpoint of the batch."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Deletes every checkpoint of the batch; a kill leaves none half deleted."""
+        if self.folder.is_dir():
+            gone = self.folder.with_name(f"{_GONE}{self.folder.name}")
+            shutil.rmtree(gone, ignore_errors=True)
+            self.folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
     def _steps(self) -> list[int]:
         if not self.folder.is_dir():
@@ -114,7 +137,7 @@ def load_weights(folder: Path, like: Params) -> Params:
             metadata = reader.metadata(folder.resolve())
             _check_shapes(metadata, target)
             plain = reader.restore(folder.resolve(), target)
-    except (ValueError, OSError, KeyError, TypeError) as error:
+    except (ValueError, OSError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}: weights cannot be read ({reason})") from error
     found = jax.tree.map(lambda leaf: leaf, like)

@@ -1,5 +1,6 @@
 """Signals end a run where it can go on, and it ends with the same bytes."""
 
+import errno
 import os
 import signal
 import threading
@@ -134,6 +135,37 @@ def test_exit_status_tells_the_signal(monkeypatch, capsys, raised, status, name)
         main.main(["slicebench"])
     assert end.value.code == status
     assert f"stopped by {name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EROFS, "Read-only file system"),
+        ValueError('Error writing local file "x": No space left on device [os_error]'),
+    ],
+)
+def test_a_full_disk_ends_with_one_line(monkeypatch, capsys, raised):
+    def fail(_):
+        raise RuntimeError("writing failed") from raised
+
+    monkeypatch.setattr(main, "read_options", lambda: None)
+    monkeypatch.setattr(main, "run", fail)
+    with pytest.raises(SystemExit) as end:
+        main.main(["slicebench"])
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a file cannot be written" in line
+
+
+def test_other_errors_keep_their_traceback(monkeypatch):
+    def fail(_):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(main, "read_options", lambda: None)
+    monkeypatch.setattr(main, "run", fail)
+    with pytest.raises(OSError, match="Permission denied"):
+        main.main(["slicebench"])
 
 
 def test_nothing_asked_nothing_stopped():

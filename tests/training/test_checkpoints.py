@@ -1,11 +1,16 @@
 import logging
+import shutil
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from slicebench.training.checkpoints import BatchCheckpoints, save_weights
+from slicebench.training.checkpoints import (
+    BatchCheckpoints,
+    clean_checkpoints,
+    save_weights,
+)
 from slicebench.training.engine import trial_params
 from tests.training.tiny import (
     advance,
@@ -73,7 +78,21 @@ def empty(folder):
         path.unlink() if path.is_file() else path.rmdir()
 
 
-@pytest.mark.parametrize("harm", [damage, empty])
+def cut(folder):
+    """The arrays alone: what describes them stays whole."""
+    for path in folder.rglob("d/*"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def lose_arrays(folder):
+    for path in folder.rglob("d/*"):
+        path.unlink()
+
+
+# Orbax leaves coroutines of the other arrays behind when one cannot be read.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+@pytest.mark.parametrize("harm", [damage, empty, cut, lose_arrays])
 def test_an_unreadable_checkpoint_is_set_aside(tmp_path, engine, caplog, harm):
     checkpoints = BatchCheckpoints(tmp_path)
     state = first_state(engine, [SEED])
@@ -86,6 +105,27 @@ def test_an_unreadable_checkpoint_is_set_aside(tmp_path, engine, caplog, harm):
         np.testing.assert_array_equal(ours, theirs)
     assert "cannot be read and is set aside" in caplog.text
     assert sorted(p.name for p in tmp_path.iterdir()) == ["5", "unreadable-9"]
+
+
+def test_a_step_can_be_set_aside_twice(tmp_path, engine):
+    checkpoints = BatchCheckpoints(tmp_path)
+    for _ in range(2):
+        checkpoints.save(first_state(engine, [SEED]), 9)
+        damage(tmp_path / "9")
+        assert checkpoints.restore(engine.abstract_state()) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["unreadable-9"]
+
+
+def test_a_kill_while_deleting_leaves_no_half_checkpoint(tmp_path, engine, monkeypatch):
+    checkpoints = BatchCheckpoints(tmp_path / "batch")
+    checkpoints.save(first_state(engine, [SEED]), 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        checkpoints.remove()
+    assert checkpoints.restore(engine.abstract_state()) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["deleted-batch"]
+    clean_checkpoints(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_of_another_plan_is_set_aside(tmp_path, engine, caplog):
