@@ -180,8 +180,8 @@ def _statistics(run: _reading.Run, summary: Mapping[str, Any]) -> str:
     )
     return (
         f"Every cell was repeated under {upto}{seeds} seeds{few}. Differences were "
-        "paired by seed and case; intervals are two-way random-effects t intervals over "
-        "seeds and cases with Satterthwaite's degrees of freedom {satterthwaite}. "
+        "paired by seed and case; intervals are two-way random-effects t intervals "
+        "over seeds and cases with Satterthwaite's degrees of freedom {satterthwaite}. "
         "Superiority and noninferiority were tested one-sided at 0.025, equivalence by "
         "two one-sided tests at 0.05 {tost}, adjusted within each planned family "
         f"{{holm}}{_margin(summary)}.{ranks}{over}{_looked(run)}"
