@@ -12,6 +12,7 @@ from slicebench import spec
 from slicebench.data import preprocess
 from slicebench.errors import InputError
 from slicebench.results import Store, read_json
+from slicebench.runner import GIVEN
 from slicebench.training.checkpoints import load_weights
 from slicebench.training.step import Params, make_init
 
@@ -135,7 +136,9 @@ def _choose(run: Path, rows: Any, trial: str | None) -> tuple[Any, str]:
 
 
 def _kind(row: Any) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in _ALIKE)
+    # What an annotator has done is the same for every seed.
+    free = ("selection_seed",) if row["strategy"] == GIVEN else ()
+    return tuple(str(row[name]) for name in _ALIKE if name not in free)
 
 
 def _listed(names: list[str]) -> str:
