@@ -32,7 +32,7 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def _quiet_logging():
+def quiet_logging():
     """Undoes what the command does to the loggers of this process."""
     loggers = [logging.getLogger(name) for name in (None, "slicebench")]
     before = [(log.level, log.propagate, log.handlers[:]) for log in loggers]
@@ -52,7 +52,7 @@ def run(*arguments):
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         flagsaver.flagsaver(),
-        _quiet_logging(),
+        quiet_logging(),
     ):
         try:
             main.main(main.parse_flags(["slicebench", *map(str, arguments)]))
