@@ -15,11 +15,17 @@ _PART = "trials/part-*.parquet"
 _NOBODY = 65534
 
 _JUMPS = """
-import random
 import time
 
-_now = time.time
-time.time = lambda: _now() + random.choice((-86400.0, 0.0, 86400.0))
+_now, _start = time.time, time.time()
+
+
+def _jumping():
+    passed = _now() - _start
+    return _now() + (86400.0 if 4 < passed < 8 else -86400.0 if passed >= 8 else 0.0)
+
+
+time.time = _jumping
 """
 
 
@@ -109,7 +115,7 @@ def stale_lock(run: Run) -> str:
 
 
 def clock_jumps(run: Run) -> str:
-    """The clock of the day jumps by a day, forth and back, at every reading."""
+    """The clock of the day jumps a day ahead after 4 s, and two back after 8 s."""
     folder = run.workdir.parent / "jumps"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_JUMPS)
@@ -186,7 +192,7 @@ KINDS: dict[str, Callable[[Run], str]] = {
     "results part cut in half": _damaged_part("results", missing=False),
     "results part missing": _damaged_part("results", missing=True),
     "trials part missing": _damaged_part("trials", missing=True),
-    "two processes, one work folder": two_at_once,
+    "two processes on one work folder": two_at_once,
     "stale lock": stale_lock,
     "clock of the day jumps": clock_jumps,
     "disk full (file system of 256 KiB)": disk_full,
