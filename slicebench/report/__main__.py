@@ -1,9 +1,11 @@
 """Rebuilds statistics and report of a run from its results.
 
 python -m slicebench.report --workdir=runs/budget_sweep
-python -m slicebench.report --workdir=runs/shard_0,runs/shard_1 --out=runs/whole
+python -m slicebench.report --workdir=runs/a,runs/b --out=runs/both
+python -m slicebench.report --workdir=runs/sweep    # with shares: unites them all
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ _OUT = flags.DEFINE_string(
     "Folder for the report and what it is made from; needed for several --workdir.",
     flag_values=FLAGS,
 )
+_SHARE = re.compile(r"shard-(\d+)-of-(\d+)")
 _NO_IMAGES = flags.DEFINE_bool(
     "no_images",
     False,
@@ -55,15 +58,46 @@ def _folder(workdirs: Sequence[Path], images: bool) -> Path:
     """Returns the folder to report on, several folders merged into --out."""
     if not workdirs:
         raise InputError("--workdir: not given; give the folder of a run")
-    if _OUT.value:
-        merge(workdirs, Path(_OUT.value), images=images)
-        return Path(_OUT.value)
+    out = Path(_OUT.value) if _OUT.value else None
+    if len(workdirs) == 1 and not (workdirs[0] / "experiment.json").exists():
+        shares = _shares(workdirs[0])
+        out = out or (workdirs[0] / "all" if shares else None)
+        workdirs = shares or workdirs
+    if out is not None:
+        merge(workdirs, out, images=images)
+        return out
     if len(workdirs) > 1:
         raise InputError(
             f"--workdir={','.join(map(str, workdirs))}: {len(workdirs)} folders; give "
             "--out=DIR, where the merged report goes"
         )
     return workdirs[0]
+
+
+def _shares(workdir: Path) -> list[Path]:
+    """Returns the folders of the shares that `--shard` has trained there.
+
+    Raises:
+      InputError: Shares of different numbers lie there, or one is missing.
+    """
+    found = {path: _SHARE.fullmatch(path.name) for path in workdir.glob("shard-*-of-*")}
+    shares = {path: match for path, match in found.items() if match}
+    counts = sorted({int(match[2]) for match in shares.values()})
+    if not counts:
+        return []
+    if len(counts) > 1:
+        raise InputError(
+            f"{workdir}: shares of {' and of '.join(map(str, counts))}; one number of "
+            "shares is allowed in a folder"
+        )
+    missing = {*range(1, counts[0] + 1)} - {int(m[1]) for m in shares.values()}
+    if missing:
+        raise InputError(
+            f"{workdir}: of {counts[0]} shares these are missing: "
+            f"{', '.join(map(str, sorted(missing)))}; name the folders that are there "
+            "in --workdir, and --out, for a report of those"
+        )
+    return sorted(shares, key=lambda path: int(shares[path][1]))
 
 
 def run() -> None:

@@ -1,5 +1,6 @@
 """Several work folders as one report, and what may not be merged."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -267,3 +268,40 @@ def test_several_folders_need_a_place_for_their_report(shards):
     assert done.returncode == 2
     assert "give --out=DIR" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def _command(*flags):
+    return subprocess.run(
+        [sys.executable, "-m", "slicebench.report", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_shares_of_a_work_folder_are_united(shards, tmp_path):
+    for number, shard in enumerate(shards, start=1):
+        shutil.copytree(shard, tmp_path / f"shard-{number}-of-{len(shards)}")
+    (tmp_path / "shard-notes-of-mine").mkdir()
+    done = _command(f"--workdir={tmp_path}", "--no_images")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith(str(tmp_path / "all" / "report.html"))
+    united = Store(tmp_path / "all").done()
+    assert united == set.union(*(Store(shard).done() for shard in shards))
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (["shard-1-of-3", "shard-3-of-3"], "of 3 shares these are missing: 2"),
+        (["shard-1-of-2", "shard-1-of-3"], "shares of 2 and of 3"),
+        ([], "experiment.json"),
+    ],
+)
+def test_incomplete_shares_are_named(tmp_path, there, said):
+    for name in there:
+        (tmp_path / name).mkdir()
+    done = _command(f"--workdir={tmp_path}")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "all").exists()
