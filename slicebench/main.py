@@ -81,6 +81,12 @@ flags.DEFINE_string(
     "I/N: train share I of N alone, in the folder shard-I-of-N of the work folder; "
     "for job arrays. slicebench.report unites the shares.",
 )
+flags.DEFINE_bool(
+    "tensorboard",
+    False,
+    "Write learning curves and development scores of finished trials to "
+    "WORKDIR/tensorboard while the sweep runs.",
+)
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
 flags.DEFINE_enum(
     "plan",
@@ -125,6 +131,7 @@ def read_options() -> runner.Options:
         plan=FLAGS.plan or ("fixed" if FLAGS.smoke else "timed"),
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         stop_when_decided=FLAGS.stop_when_decided,
+        tensorboard=FLAGS.tensorboard,
         shard=shard,
         command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
     )

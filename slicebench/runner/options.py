@@ -102,6 +102,7 @@ class Options:
       checkpoint_seconds: Time between checkpoints of a running batch.
       stop_when_decided: Train look by look, and stop where every primary contrast is
         decided or limited by cases.
+      tensorboard: Write TensorBoard scalars of every finished trial.
       shard: Share of the trials that is trained; None: all.
       command: The command as typed, for the record.
     """
@@ -126,6 +127,7 @@ class Options:
     plan: str = "fixed"
     checkpoint_seconds: float = 60.0
     stop_when_decided: bool = False
+    tensorboard: bool = False
     shard: Shard | None = None
     command: str = ""
 

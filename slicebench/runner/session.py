@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from slicebench import spec
 from slicebench.errors import InputError
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
 from slicebench.runner.compiled import CompiledPrograms, compiled_programs
+from slicebench.runner.live import Scalars
 from slicebench.runner.looks import Stage, looks_status, stages
 from slicebench.runner.memory import is_out_of_memory
 from slicebench.runner.options import Options
@@ -85,7 +86,8 @@ class Session:
       options: How.
 
     Raises:
-      InputError: More shares of work are asked for than there are trials.
+      InputError: More shares are asked for than there are trials, or scalars and
+        their package is missing.
     """
 
     def __init__(self, study: Study, options: Options):
@@ -100,6 +102,7 @@ class Session:
         self._started = time.monotonic()
         self._programs = CompiledPrograms(None, None)
         self._stop = Stop()
+        self._scalars = Scalars(options.workdir) if options.tensorboard else None
         self._spent = dict.fromkeys(_TIMES, 0.0)
         self._steps = 0
         earlier = options.workdir / "compute.json"
@@ -125,6 +128,8 @@ class Session:
         self._clean()
         trials = self.store.read_trials()
         refuse_other_training(self.options.workdir, trials, self.study)
+        if self._scalars is not None and len(trials):
+            self._scalars.add(cast(Any, trials).to_dict("records"))
         with (
             progress_bar(0, 0) as bar,
             # One thread more, which waits for predictions.
@@ -328,6 +333,8 @@ class Session:
             finished: Finished = finish()
             examples.add(finished.predictions)
             self.store.append(_part(batch), finished.trials, finished.scores)
+            if self._scalars is not None:
+                self._scalars.add(finished.trials)
             checkpoints.remove()
             self._programs.publish()
             self._spent["evaluation"] += time.monotonic() - waiting
