@@ -7,8 +7,9 @@ writes `errors.csv` (each way of telling effective slices, each task), `gaps.csv
 tables as Markdown. Images are read again by the commands that the work folders hold.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +230,7 @@ def error_table(tasks: Sequence[LawTask], resamples: int) -> pd.DataFrame:
         ways = worths(task, [other for other in tasks if other is not task])
         means = {key: float(cell.dice.mean()) for key, cell in task.cells.items()}
         rng = np.random.default_rng(0)
-        again = [errors(task, ways, resampled(task, rng)) for _ in range(resamples)]
+        again = list(_possible(task, ways, rng, resamples))
         for name, found in errors(task, ways, means).items():
             row = {"task": task.name, "synthetic": task.synthetic, "way": name}
             for what in ("gap", "regret"):
@@ -238,6 +239,39 @@ def error_table(tasks: Sequence[LawTask], resamples: int) -> pd.DataFrame:
                 row[f"{what}_low"], row[f"{what}_high"] = np.quantile(spread, _LEVEL)
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _possible(
+    task: LawTask,
+    ways: Mapping[str, Sequence[Worth]],
+    rng: np.random.Generator,
+    resamples: int,
+) -> Iterator[dict[str, Errors]]:
+    """Returns the errors of resamples; those without a fit are left out."""
+    for _ in range(resamples):
+        with contextlib.suppress(ValueError):
+            yield errors(task, ways, resampled(task, rng))
+
+
+def reaches_ceiling(task: LawTask) -> str | None:
+    """Returns why the law cannot be fitted on a task; None where it can.
+
+    A density whose cells all reach the score of all labels has nothing left to lack.
+    """
+    for density in task.densities:
+        scores = [c.dice.mean() for (_, d), c in task.cells.items() if d == density]
+        if min(scores) >= task.ceiling:
+            return (
+                f"every cell with {density} slices per volume reaches the score of all "
+                f"labels ({task.ceiling:.3f})"
+            )
+    sparse = [task.cells[b, 1].dice.mean() for b in task.budgets]
+    if sum(score < task.ceiling for score in sparse) < len(sparse) - 1:
+        return (
+            "most cells with one slice per volume reach the score of all labels "
+            f"({task.ceiling:.3f})"
+        )
+    return None
 
 
 def gap_table(tasks: Sequence[LawTask]) -> pd.DataFrame:
@@ -272,7 +306,13 @@ def main(_: list[str]) -> None:
     """Writes tables and figure and prints what came out."""
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    tasks = read_tasks(map(Path, _WORKDIRS.value))
+    tasks = []
+    for task in read_tasks(map(Path, _WORKDIRS.value)):
+        reason = reaches_ceiling(task)
+        if reason:
+            print(f"{task.name}: the law cannot be fitted: {reason}")
+        else:
+            tasks.append(task)
     table, told = error_table(tasks, _RESAMPLES.value), gap_table(tasks)
     table.to_csv(out / "errors.csv", index=False, float_format="%.4f")
     told.to_csv(out / "gaps.csv", index=False, float_format="%.4f")
