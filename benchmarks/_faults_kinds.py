@@ -177,7 +177,11 @@ def unwritable(run: Run) -> str:
     else:
         run.workdir.parent.chmod(0o755)
         run.workdir.mkdir(mode=0o755)
-        status = run.wait(run.start(user=_NOBODY, environment={"HOME": "/nonexistent"}))
+        try:
+            process = run.start(user=_NOBODY, environment={"HOME": "/nonexistent"})
+        except PermissionError:
+            raise NotPossibleError("another user may not start Python here") from None
+        status = run.wait(process)
     if status != 2:
         raise RuntimeError(_told(run, status))
     return _told(run, status)
