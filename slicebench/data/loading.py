@@ -93,19 +93,23 @@ def load_task(
         provenance={
             "source": source,
             "format": cache.FORMAT,
-            "labels": {
-                c: list(v) for c, v in zip(target.classes, target.values, strict=True)
-            },
+            "labels": dict(zip(target.classes, map(list, target.values), strict=True)),
             "slice_axis": dataset.slice_axis,
-            "split": {
-                "seed": split_seed,
-                "fold": fold,
-                "num_folds": split.num_folds,
-                "by": "seed" if splits_file is None else "file",
-            },
+            "split": _split_record(split, split_seed, fold, splits_file),
             "preprocessing": settings.record | fitted,
         },
     )
+
+
+def _split_record(
+    split: splits.Split, seed: int, fold: int, path: str | pathlib.Path | None
+) -> dict[str, object]:
+    return {
+        "seed": seed,
+        "fold": fold,
+        "num_folds": split.num_folds,
+        "by": "seed" if path is None else "file",
+    }
 
 
 def checked_dataset(
