@@ -78,8 +78,8 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
     "shard",
     None,
-    "I/N: train share I of N alone, in the folder shard-I-of-N of the work folder; "
-    "for job arrays. slicebench.report unites the shares.",
+    "I/N: train share I of N (I from 0) alone, in the folder shard-I-of-N of the work "
+    "folder; for job arrays. slicebench.report unites the shares.",
 )
 flags.DEFINE_bool(
     "tensorboard",

@@ -90,7 +90,7 @@ def _shares(workdir: Path) -> list[Path]:
             f"{workdir}: shares of {' and of '.join(map(str, counts))}; one number of "
             "shares is allowed in a folder"
         )
-    missing = {*range(1, counts[0] + 1)} - {int(m[1]) for m in shares.values()}
+    missing = {*range(counts[0])} - {int(m[1]) for m in shares.values()}
     if missing:
         raise InputError(
             f"{workdir}: of {counts[0]} shares these are missing: "

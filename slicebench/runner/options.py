@@ -11,7 +11,7 @@ class Shard:
     """One of several shares of a study.
 
     Attributes:
-      index: Number of the share, from 1.
+      index: Number of the share, from 0.
       count: Shares.
     """
 
@@ -180,9 +180,9 @@ def parse_shard(text: str | None) -> Shard | None:
         return None
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal()) or not (
-        1 <= int(index) <= int(count)
+        int(index) < int(count)
     ):
         raise InputError(
-            f"--shard={text}: I/N is allowed, share I of N, from 1/N to N/N"
+            f"--shard={text}: I/N is allowed, share I of N, from 0/N to (N - 1)/N"
         )
     return Shard(int(index), int(count))

@@ -41,7 +41,7 @@ def share_of(
     for place in order:
         least = loads.index(min(loads))
         loads[least] += costs[place]
-        if least == shard.index - 1:
+        if least == shard.index:
             mine.append(place)
     return tuple(trials[place] for place in sorted(mine))
 

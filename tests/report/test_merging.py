@@ -280,7 +280,7 @@ def _command(*flags):
 
 
 def test_shares_of_a_work_folder_are_united(shards, tmp_path):
-    for number, shard in enumerate(shards, start=1):
+    for number, shard in enumerate(shards):
         shutil.copytree(shard, tmp_path / f"shard-{number}-of-{len(shards)}")
     (tmp_path / "shard-notes-of-mine").mkdir()
     done = _command(f"--workdir={tmp_path}", "--no_images")
@@ -293,8 +293,8 @@ def test_shares_of_a_work_folder_are_united(shards, tmp_path):
 @pytest.mark.parametrize(
     ("there", "said"),
     [
-        (["shard-1-of-3", "shard-3-of-3"], "of 3 shares these are missing: 2"),
-        (["shard-1-of-2", "shard-1-of-3"], "shares of 2 and of 3"),
+        (["shard-0-of-3", "shard-2-of-3"], "of 3 shares these are missing: 1"),
+        (["shard-0-of-2", "shard-0-of-3"], "shares of 2 and of 3"),
         ([], "experiment.json"),
     ],
 )
