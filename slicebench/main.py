@@ -87,6 +87,11 @@ flags.DEFINE_bool(
     "Write learning curves and development scores of finished trials to "
     "WORKDIR/tensorboard while the sweep runs.",
 )
+flags.DEFINE_bool(
+    "retry_failed",
+    False,
+    "Train trials of the work folder again whose training failed; --status lists them.",
+)
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
 flags.DEFINE_enum(
     "plan",
@@ -132,6 +137,7 @@ def read_options() -> runner.Options:
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         stop_when_decided=FLAGS.stop_when_decided,
         tensorboard=FLAGS.tensorboard,
+        retry_failed=FLAGS.retry_failed,
         shard=shard,
         command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
     )

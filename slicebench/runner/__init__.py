@@ -15,7 +15,8 @@ from slicebench.runner.options import (
 from slicebench.runner.plans import use_all_cores
 from slicebench.runner.preview import preview
 from slicebench.runner.progress import show_logs
-from slicebench.runner.session import Session, status_text
+from slicebench.runner.session import Session
+from slicebench.runner.status import status_text
 from slicebench.runner.stopping import Stopped
 from slicebench.runner.study import Study, make_study
 

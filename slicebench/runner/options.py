@@ -104,6 +104,7 @@ class Options:
         decided or limited by cases.
       tensorboard: Write TensorBoard scalars of every finished trial.
       shard: Share of the trials that is trained; None: all.
+      retry_failed: Train failed trials of the work folder again.
       command: The command as typed, for the record.
     """
 
@@ -129,6 +130,7 @@ class Options:
     stop_when_decided: bool = False
     tensorboard: bool = False
     shard: Shard | None = None
+    retry_failed: bool = False
     command: str = ""
 
 

@@ -2,21 +2,20 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
 from slicebench import spec
-from slicebench.errors import InputError
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
 from slicebench.runner.compiled import CompiledPrograms, compiled_programs
 from slicebench.runner.live import Scalars
-from slicebench.runner.looks import Stage, looks_status, stages
+from slicebench.runner.locks import only_one
+from slicebench.runner.looks import Stage, stages
 from slicebench.runner.memory import is_out_of_memory
 from slicebench.runner.options import Options
 from slicebench.runner.planner import Planner
@@ -28,6 +27,7 @@ from slicebench.runner.record import (
     refuse_other_training,
     write_experiment,
 )
+from slicebench.runner.retry import set_failed_aside
 from slicebench.runner.shards import shared_trials
 from slicebench.runner.stopping import Stop, Stopped, stoppable
 from slicebench.runner.study import Study
@@ -50,32 +50,6 @@ def batches_of(
     cuts = [trials[start : start + size] for start in range(0, len(trials), size)]
     left = [[trial for trial in cut if trial.trial_id not in done] for cut in cuts]
     return [batch for batch in left if batch]
-
-
-@contextlib.contextmanager
-def _only_one(workdir: Path) -> Iterator[None]:
-    """Holds the work folder; the lock goes with the process, however it ends.
-
-    Raises:
-      InputError: The folder cannot be written, or another process runs there.
-    """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        lock = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise InputError(
-            f"--workdir={workdir}: cannot be written ({error.strerror}); give a folder "
-            "that can be made or written"
-        ) from None
-    with lock as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"--workdir={workdir}: another process runs there; wait for it or "
-                "use another folder"
-            ) from None
-        yield
 
 
 class Session:
@@ -105,6 +79,7 @@ class Session:
         self._scalars = Scalars(options.workdir) if options.tensorboard else None
         self._spent = dict.fromkeys(_TIMES, 0.0)
         self._steps = 0
+        self._device: dict[str, Any] | None = None
         earlier = options.workdir / "compute.json"
         self._before = read_json(earlier) if earlier.exists() else {}
 
@@ -117,7 +92,7 @@ class Session:
           Stopped: The process was asked to end; what is done is kept.
         """
         with (
-            _only_one(self.options.workdir),
+            only_one(self.options.workdir),
             compiled_programs() as programs,
             stoppable() as stop,
         ):
@@ -126,6 +101,8 @@ class Session:
 
     def _run(self) -> None:
         self._clean()
+        if self.options.retry_failed:
+            set_failed_aside(self.store)
         trials = self.store.read_trials()
         refuse_other_training(self.options.workdir, trials, self.study)
         if self._scalars is not None and len(trials):
@@ -155,8 +132,18 @@ class Session:
                 (final / t).is_dir() for t in done
             ):
                 _log.warning("--keep_weights: weights of finished trials are not there")
+        self._train(stage.trials, done, bar, pool)
+
+    def _train(
+        self,
+        trials: tuple[spec.Trial, ...],
+        done: set[str],
+        bar: Any,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        """Trains those of some trials that are not done, one task after another."""
         for key in self.study.tasks:
-            mine = [t for t in stage.trials if (t.task, t.fold) == key]
+            mine = [t for t in trials if (t.task, t.fold) == key]
             if mine:
                 self._run_task(key, mine, done, bar, pool)
 
@@ -168,6 +155,7 @@ class Session:
                 self._asked if self.study.looks else self.study,
                 self.options,
                 self._planner.records,
+                self._device,
             ),
         )
 
@@ -189,21 +177,29 @@ class Session:
         bar: Any,
         pool: ThreadPoolExecutor,
     ) -> None:
-        names = {trial.program for trial in mine}
+        names = dict.fromkeys(trial.program for trial in mine)
+        work, examples = self._open(key, names)
+        for name in names:
+            trials = [trial for trial in mine if trial.program == name]
+            while any(trial.trial_id not in done for trial in trials):
+                done |= self._run_program(name, trials, work, done, examples, bar, pool)
+        examples.finish()
+
+    def _open(
+        self, key: tuple[str, int], names: Collection[str]
+    ) -> tuple[TaskWork, Examples]:
+        """Goes on with a task, of which these programs are trained."""
         # Folds share programs; those of the task before only hold memory.
         self._compiled = {k: w for k, w in self._compiled.items() if k[0] in names}
         task = self.study.tasks[key]
         # The next look goes on with the same task: nothing is made anew.
         if self._work is None or self._work.task is not task:
             self._work = TaskWork(task, self.study.inputs)
-        work = self._work
+        return self._work, self._examples(key)
+
+    def _examples(self, key: tuple[str, int]) -> Examples:
         shown = [t for t in self._asked.trials if (t.task, t.fold) == key]
-        examples = Examples(self.options.workdir, task, shown)
-        for name in dict.fromkeys(trial.program for trial in mine):
-            trials = [trial for trial in mine if trial.program == name]
-            while any(trial.trial_id not in done for trial in trials):
-                done |= self._run_program(name, trials, work, done, examples, bar, pool)
-        examples.finish()
+        return Examples(self.options.workdir, self.study.tasks[key], shown)
 
     def _run_program(
         self,
@@ -294,7 +290,7 @@ class Session:
 
     def _checkpoints(self, batch: list[spec.Trial]) -> BatchCheckpoints:
         folder = self.options.workdir / "checkpoints"
-        return BatchCheckpoints(folder / f"batch-{_part(batch)}")
+        return BatchCheckpoints(folder / f"batch-{part_name(batch)}")
 
     def _run_batch(
         self,
@@ -332,7 +328,7 @@ class Session:
             waiting = time.monotonic()
             finished: Finished = finish()
             examples.add(finished.predictions)
-            self.store.append(_part(batch), finished.trials, finished.scores)
+            self.store.append(part_name(batch), finished.trials, finished.scores)
             if self._scalars is not None:
                 self._scalars.add(finished.trials)
             checkpoints.remove()
@@ -363,22 +359,6 @@ class Session:
         )
 
 
-def _part(batch: list[spec.Trial]) -> str:
+def part_name(batch: Sequence[spec.Trial]) -> str:
     """Returns the name of a batch: a digest of its trials."""
     return spec.digest([trial.trial_id for trial in batch])
-
-
-def status_text(study: Study, options: Options) -> str:
-    """Returns how far a work folder is, one line, and one more a unit with looks."""
-    trials = Store(options.workdir).read_trials()
-    done = set(trials["trial_id"])
-    ids = {t.trial_id for t in shared_trials(study, options)}
-    diverged = list(trials["status"]).count("diverged")
-    if study.looks:
-        head = f"{len(ids & done)} trials done, {len(ids)} at most"
-        lines = looks_status(study, options.workdir)
-        return "\n".join([f"{options.workdir}: {head}, {diverged} diverged", *lines])
-    return (
-        f"{options.workdir}: {len(ids & done)} of {len(ids)} trials done, "
-        f"{len(ids - done)} to go, {diverged} diverged"
-    )

@@ -196,3 +196,28 @@ def test_a_diverged_trial_is_recorded_and_the_others_go_on(
     sound = results.Store(finished[0]).read_results()
     sound = sound[sound["trial_id"].isin(trials[~diverged]["trial_id"])]
     pd.testing.assert_frame_equal(rows(scores[~lost]), rows(sound))
+
+
+def test_failed_trials_are_listed_and_trained_again_on_request(
+    finished, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "Engine", Poisoned)
+        store = train(tmp_path / "work")
+    failed = store.read_trials().query("status == 'diverged'")["trial_id"]
+    asked = (*SMOKE, f"--workdir={tmp_path / 'work'}")
+    told = command.run(*asked, "--status").out
+    assert "5 of 5 trials done, 0 to go, 2 diverged" in told
+    assert all(f"failed: {name}: " in told for name in failed)
+    assert "not finite within 12 steps" in told
+    assert "--retry_failed" in told
+
+    outcome = command.run(*asked, "--retry_failed")
+    assert outcome.status == 0, outcome.err
+    assert set(store.read_trials()["status"]) == {"ok"}
+    pd.testing.assert_frame_equal(
+        rows(store.read_results()), rows(results.Store(finished[0]).read_results())
+    )
+    kept = list((tmp_path / "work" / "trials").glob("retried-part-*.parquet"))
+    assert kept
+    assert "failed: " not in command.run(*asked, "--status").out

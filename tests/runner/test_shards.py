@@ -11,8 +11,8 @@ from slicebench.errors import InputError
 from slicebench.results import Store
 from slicebench.runner import Options, Overrides, Session, Shard, make_study, preview
 from slicebench.runner.options import parse_shard
-from slicebench.runner.session import status_text
 from slicebench.runner.shards import share_of, work
+from slicebench.runner.status import status_text
 
 
 @pytest.fixture(scope="module")
