@@ -56,7 +56,12 @@ class Outcome:
     note: str
 
 
-def kill_often(whole: pd.DataFrame, seconds: float, kills: int) -> list[Outcome]:
+def kill_often(
+    whole: pd.DataFrame,
+    seconds: float,
+    kills: int,
+    keep: Callable[[list[Outcome]], None],
+) -> list[Outcome]:
     """Kills runs at random moments until they have been killed often enough.
 
     Each run is begun again after every kill, until one begin lasts to the end.
@@ -65,6 +70,7 @@ def kill_often(whole: pd.DataFrame, seconds: float, kills: int) -> list[Outcome]
       whole: Rows of the undisturbed run.
       seconds: How long that took.
       kills: Fewest kills.
+      keep: Called with the outcomes so far after each run that has come to its end.
 
     Returns:
       One outcome for each phase in which kills fell.
@@ -84,6 +90,11 @@ def kill_often(whole: pd.DataFrame, seconds: float, kills: int) -> list[Outcome]
             counts[phase] = counts.get(phase, 0) + 1
             unequal[phase] = unequal.get(phase, 0) + (not same)
         print(f"{done} of {kills} kills", file=sys.stderr)
+        keep(_by_phase(counts, unequal))
+    return _by_phase(counts, unequal)
+
+
+def _by_phase(counts: dict[str, int], unequal: dict[str, int]) -> list[Outcome]:
     return [
         Outcome(
             fault=f"SIGKILL during {phase}",
@@ -126,6 +137,16 @@ def table(outcomes: list[Outcome]) -> pd.DataFrame:
     )
 
 
+def _write(outcomes: list[Outcome]) -> pd.DataFrame:
+    """Writes what is there so far: a campaign takes long, and may be cut off."""
+    found = table(outcomes)
+    if _CSV.value:
+        found.to_csv(_CSV.value, index=False)
+    if _MARKDOWN.value:
+        Path(_MARKDOWN.value).write_text(markdown(found) + "\n")
+    return found
+
+
 def main(_: list[str]) -> None:
     """Runs the campaign; ends with status 1 where rows differ."""
     with Run() as run:
@@ -134,16 +155,15 @@ def main(_: list[str]) -> None:
         seconds = time.monotonic() - start
         whole = run.rows()
     print(f"undisturbed: {len(whole)} rows, {seconds:.0f} s", file=sys.stderr)
-    outcomes = []
+    outcomes: list[Outcome] = []
     for name in _KINDS.value:
         outcomes.append(try_kind(name, KINDS[name], whole))
         print(outcomes[-1], file=sys.stderr)
-    outcomes += kill_often(whole, seconds, _KILLS.value)
-    found = table(outcomes)
-    if _CSV.value:
-        found.to_csv(_CSV.value, index=False)
-    if _MARKDOWN.value:
-        Path(_MARKDOWN.value).write_text(markdown(found) + "\n")
+        _write(outcomes)
+    outcomes += kill_often(
+        whole, seconds, _KILLS.value, lambda kills: _write([*outcomes, *kills])
+    )
+    found = _write(outcomes)
     print(markdown(found))
     sys.exit(any(one.equal is False for one in outcomes))
 
