@@ -7,17 +7,25 @@ name) and Medical Segmentation Decathlon (Antonelli et al. 2022, `modality`,
 
 import csv
 import dataclasses
-import json
+import io
 import pathlib
 import re
 from typing import Any, Literal, NamedTuple
 
 from slicebench.data import published
 from slicebench.data._layout import Layout
-from slicebench.errors import InputError
+from slicebench.errors import (
+    MAX_JSON,
+    InputError,
+    read_json_value,
+    read_regular,
+    shown,
+)
 
 FILE_ENDINGS = (".nii.gz", ".nii")
 MAX_LABEL = 255
+_MAX_NAME = 120
+"""Most characters of a channel or class name."""
 
 
 class Entry(NamedTuple):
@@ -68,18 +76,13 @@ def load_json(folder: pathlib.Path) -> dict[str, Any]:
     Raises:
       InputError: Missing folder, missing or unreadable `dataset.json`.
     """
-    if not folder.is_dir():
+    if not _is_folder(folder):
         raise InputError(
             f"{folder}: no such folder; give a dataset folder in nnU-Net v2 raw or "
             "Medical Segmentation Decathlon layout"
         )
     path = folder / "dataset.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from None
+    document = read_json_value(path, "not valid JSON:")
     if not isinstance(document, dict):
         raise InputError(
             f"{path}: holds a {type(document).__name__}; expected an object"
@@ -142,7 +145,16 @@ def parse_metadata(folder: pathlib.Path) -> tuple[Metadata, list[str]]:
 
 
 def _is_published(folder: pathlib.Path) -> bool:
-    return folder.is_dir() and not (folder / "dataset.json").exists()
+    # A link that leads nowhere is a dataset.json, too: reading it says so.
+    path = folder / "dataset.json"
+    return _is_folder(folder) and not (path.is_symlink() or path.exists())
+
+
+def _is_folder(path: pathlib.Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _known(layout: Layout, folder: pathlib.Path) -> tuple[Metadata, list[str]]:
@@ -169,7 +181,9 @@ def _known(layout: Layout, folder: pathlib.Path) -> tuple[Metadata, list[str]]:
 def _name(document: dict[str, Any], folder: pathlib.Path) -> str:
     given = document.get("name")
     given = given.strip() if isinstance(given, str) else ""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", given or folder.resolve().name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", given or folder.resolve().name)
+    # Folders and files are named by it: neither hidden nor "..", and not too long.
+    return name.lstrip(".")[:_MAX_NAME] or "dataset"
 
 
 def _layout(document: dict[str, Any], folder: pathlib.Path) -> Literal["nnunet", "msd"]:
@@ -185,26 +199,37 @@ def _layout(document: dict[str, Any], folder: pathlib.Path) -> Literal["nnunet",
     raise InputError(
         f"{folder / 'dataset.json'}: neither layout: expected `channel_names` "
         "(nnU-Net v2 raw) or `modality` and `training` (Medical Segmentation "
-        f"Decathlon), given {', '.join(sorted(document)) or 'no keys'}"
+        f"Decathlon), given {shown(sorted(document)) if document else 'no keys'}"
     )
 
 
 def _channels(given: Any, key: str, faults: list[str]) -> tuple[str, ...]:
     if isinstance(given, dict) and given:
         numbers = [str(number) for number in range(len(given))]
-        if set(given) == set(numbers):
-            return tuple(str(given[number]) for number in numbers)
+        names = [given.get(number) for number in numbers]
+        if set(given) == set(numbers) and all(map(_is_name, names)):
+            return tuple(str(name) for name in names)
     faults.append(
-        f'dataset.json: `{key}` must map "0", "1", ... to channel names, given {given}'
+        f'dataset.json: `{key}` must map "0", "1", ... to channel names, given '
+        f"{shown(given)}"
     )
     return ()
+
+
+def _is_name(given: Any) -> bool:
+    """Whether a text can stand in tables, pages and file names."""
+    return (
+        isinstance(given, str)
+        and given.isprintable()
+        and 0 < len(given.strip()) <= _MAX_NAME
+    )
 
 
 def _labels(
     given: Any, layout: str, faults: list[str]
 ) -> tuple[tuple[tuple[str, int], ...], int | None]:
     if not isinstance(given, dict):
-        faults.append(f"dataset.json: `labels` must be an object, given {given}")
+        faults.append(f"dataset.json: `labels` must be an object, given {shown(given)}")
         return (), None
     pairs = given.items() if layout == "nnunet" else ((v, k) for k, v in given.items())
     values: dict[int, str] = {}
@@ -212,13 +237,18 @@ def _labels(
     for name, value in pairs:
         if isinstance(value, list):
             faults.append(
-                f"dataset.json: label {name!r} is a region {value}, which is not "
-                "supported; list single values and join them by --target_labels"
+                f"dataset.json: label {shown(name)} is a region {shown(value)}, which "
+                "is not supported; list single values and join them by --target_labels"
             )
         elif not _is_label_value(value):
             faults.append(
-                f"dataset.json: label {name!r} has value {value!r}; allowed are "
-                f"integers from 0 to {MAX_LABEL}"
+                f"dataset.json: label {shown(name)} has value {shown(value)}; allowed "
+                f"are integers from 0 to {MAX_LABEL}"
+            )
+        elif not _is_name(name):
+            faults.append(
+                f"dataset.json: label value {int(value)} has name {shown(name)}; a "
+                f"name is a text of 1 to {_MAX_NAME} printable characters"
             )
         elif int(value) in values:
             faults.append(f"dataset.json: label value {int(value)} is listed twice")
@@ -246,7 +276,7 @@ def _file_ending(document: dict[str, Any], layout: str, faults: list[str]) -> st
     ending = document.get("file_ending", ".nii.gz")
     if layout == "nnunet" and ending not in FILE_ENDINGS:
         faults.append(
-            f"dataset.json: `file_ending` is {ending!r}; allowed are "
+            f"dataset.json: `file_ending` is {shown(ending)}; allowed are "
             f"{', '.join(FILE_ENDINGS)}"
         )
         return ".nii.gz"
@@ -263,7 +293,7 @@ def _entries(given: Any, faults: list[str]) -> tuple[Entry, ...]:
         else:
             faults.append(
                 f"dataset.json: `training` entry {number} must have `image` and "
-                f"`label` paths, given {item}"
+                f"`label` paths, given {shown(item)}"
             )
     if not given or not isinstance(given, list):
         faults.append("dataset.json: `training` must be a list of cases, none given")
@@ -273,7 +303,9 @@ def _entries(given: Any, faults: list[str]) -> tuple[Entry, ...]:
 def _slice_axis(given: Any, faults: list[str]) -> int | None:
     if given is None or (type(given) is int and given in (0, 1, 2)):
         return given
-    faults.append(f"dataset.json: `slice_axis` is {given!r}; allowed are 0, 1 and 2")
+    faults.append(
+        f"dataset.json: `slice_axis` is {shown(given)}; allowed are 0, 1 and 2"
+    )
     return None
 
 
@@ -282,10 +314,14 @@ def _groups(given: Any, folder: pathlib.Path, faults: list[str]) -> dict[str, st
     if given is not None and path.exists():
         faults.append("groups are given in dataset.json and in groups.csv; keep one")
     if given is not None:
-        if isinstance(given, dict):
+        if isinstance(given, dict) and all(
+            isinstance(group, str | int) and not isinstance(group, bool)
+            for group in given.values()
+        ):
             return {str(case): str(group) for case, group in given.items()}
         faults.append(
-            f"dataset.json: `groups` must map case names to patients, given {given}"
+            "dataset.json: `groups` must map case names to patients, given "
+            f"{shown(given)}"
         )
     return _read_groups(path, faults) if path.exists() else {}
 
@@ -293,8 +329,9 @@ def _groups(given: Any, folder: pathlib.Path, faults: list[str]) -> dict[str, st
 def _read_groups(path: pathlib.Path, faults: list[str]) -> dict[str, str]:
     groups: dict[str, str] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+        text = read_regular(path, MAX_JSON).decode("utf-8-sig")
+        table = csv.reader(io.StringIO(text, newline=""))
+        rows = [[cell.strip() for cell in row] for row in table if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         faults.append(f"groups.csv: cannot be read: {error}")
         return groups

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from slicebench.errors import read_regular
+
 _SYNTAXES = {"1.2.840.10008.1.2": False, "1.2.840.10008.1.2.1": True}
 """Readable transfer syntaxes; whether value types are explicit."""
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV")
@@ -20,6 +22,8 @@ _LONG += (b"UC", b"UN", b"UR", b"UT", b"UV")
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SYNTAX, _PIXELS = 0x00020010, 0x7FE00010
+MAX_FILE = 1 << 30
+"""Most bytes of one image's file."""
 _HEAD = 1 << 16
 _NUMBERS = {
     "samples": 0x00280002,
@@ -124,7 +128,7 @@ def read_series(
     shape, affine, slices = read_geometry(folder)
     array = np.empty(shape, np.float32, order="F")
     for index, item in enumerate(slices):
-        content = item.path.read_bytes()
+        content = read_regular(item.path, MAX_FILE)
         *_, (_, start, size) = _elements(content)
         count = item.rows * item.columns
         if min(size, len(content) - start) < count * np.dtype(item.kind).itemsize:
@@ -136,16 +140,18 @@ def read_series(
 
 
 def _read_head(path: pathlib.Path) -> Slice:
-    with path.open("rb") as file:
-        content = file.read(_HEAD)
-        try:
-            return _parse(path, content)
-        except _CUT:
-            content += file.read()  # a long private header
+    content = read_regular(path, MAX_FILE, most=_HEAD)
     try:
-        return _parse(path, content)
+        try:
+            found = _parse(path, content)
+        except _CUT:  # a long private header
+            found = _parse(path, read_regular(path, MAX_FILE))
     except _CUT:
         raise ValueError(f"{path.name}: not a whole DICOM image") from None
+    # Before an array is made for it.
+    if path.stat().st_size < found.rows * found.columns * np.dtype(found.kind).itemsize:
+        raise ValueError(f"{path.name}: fewer pixels than rows x columns")
+    return found
 
 
 def _parse(path: pathlib.Path, content: bytes) -> Slice:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from slicebench.data import dbc, dicom, nifti
+from slicebench.errors import read_regular
 
 _MAX_SHIFT = 0.1
 """Largest distance between voxel centres that count as one, in voxels."""
@@ -82,7 +83,7 @@ def read_checked(path: pathlib.Path) -> tuple[str, Stored]:
     """
     if path.is_dir() or path.name.endswith(".nrrd"):
         return digest(path), read(path)
-    content = path.read_bytes()
+    content = read_regular(path, nifti.MAX_FILE)
     stored = nifti.parse(content, compressed=path.suffix == ".gz")
     return hashlib.sha256(content).hexdigest(), Stored(
         np.asanyarray(stored.dataobj), np.asarray(stored.affine, np.float64)

@@ -8,6 +8,7 @@ contradict each other.
 import gzip
 import io
 import math
+import struct
 import zlib
 from typing import Any
 
@@ -23,6 +24,10 @@ READ_ERRORS = (
     OSError,
     EOFError,
     ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
     zlib.error,
     ImageFileError,
     HeaderDataError,
@@ -32,8 +37,16 @@ READ_ERRORS = (
 """What reading raises on a file that is not sound."""
 MAX_BYTES = 1 << 32
 """Most bytes that the voxels of one file may take."""
+MAX_FILE = MAX_BYTES + (1 << 28)
+"""Most bytes of a file: its voxels, and what may stand before and after them."""
+SPACING = (1e-4, 1e4)
+"""Smallest and largest distance between voxels in mm."""
+_MAX_OFFSET = 1 << 26
+"""Most bytes before the voxels: header and extensions."""
 _SLACK = 1 << 20
 """Bytes that may follow the voxels, such as padding."""
+_RATIO = 1100
+"""More bytes than deflate can ever make of one."""
 _DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error)
 _RIGID = 2
 """Codes up to this one mean scanner space; higher ones mean a template's."""
@@ -55,7 +68,7 @@ def parse(content: bytes, *, compressed: bool) -> Any:
         raise ValueError(f"truncated or damaged gzip file: {error}") from None
     try:
         image_class, header = _header(plain)
-        _announced(header)
+        _refuse_short(_announced(header), len(plain))
         # Unchecked, since nibabel's check sets a spacing of 0 to 1.
         _check_spacing(type(header)(plain[: header.sizeof_hdr], check=False))
         _check_maps(header)
@@ -75,6 +88,8 @@ def _unpack(content: bytes) -> bytes:
             size = _announced(_header(head)[1])
         except READ_ERRORS:
             return head  # parsing it again says what is wrong
+        # Before memory is filled: no gzip file of this length can hold that much.
+        _refuse_short(size, len(content) * _RATIO)
         rest = stream.read(max(0, size - len(head)))
         # Reading to the end checks the gzip file's own sum.
         if len(stream.read(_SLACK + 1)) > _SLACK:
@@ -94,11 +109,19 @@ def _header(content: bytes) -> tuple[Any, Any]:
     raise ValueError("the file does not start with a NIfTI header")
 
 
+def _refuse_short(announced: int, there: int) -> None:
+    if announced > there:
+        raise ValueError(
+            f"truncated: its header announces {announced} bytes, it holds {there} at "
+            "most"
+        )
+
+
 def _announced(header: Any) -> int:
     """Bytes up to the end of the voxels.
 
     Raises:
-      ValueError: More than `MAX_BYTES`.
+      ValueError: More than `MAX_BYTES`, or voxels that begin nowhere sensible.
     """
     shape = tuple(int(size) for size in header.get_data_shape())
     size = math.prod(shape) * int(header.get_data_dtype().itemsize)
@@ -106,6 +129,12 @@ def _announced(header: Any) -> int:
         raise ValueError(
             f"its header announces {size} bytes of voxels, shape {shape}; allowed "
             f"are {MAX_BYTES}"
+        )
+    offset = float(header["vox_offset"])
+    if not 0 <= offset <= _MAX_OFFSET:
+        raise ValueError(
+            f"its voxels begin at byte {offset:g} (vox_offset); allowed are 0 to "
+            f"{_MAX_OFFSET}"
         )
     return int(header.get_data_offset()) + size
 

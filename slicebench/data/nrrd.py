@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float64
 
+from slicebench.errors import read_regular
+
 _TYPES = {
     "unsigned char": "u1",
     "uchar": "u1",
@@ -37,6 +39,9 @@ _SPACES = {  # signs that lead to right-anterior-superior
     "las": (-1, 1, 1),
 }
 _MAX_BYTES = 1 << 32
+_MAX_FILE = _MAX_BYTES + (1 << 26)
+_RATIO = 1100
+"""More bytes than deflate can ever make of one."""
 _Value = TypeVar("_Value")
 
 
@@ -61,7 +66,7 @@ def read_segments(path: pathlib.Path) -> Segments:
       ValueError: Not such a file, or one that holds less than it announces.
       OSError: It cannot be read.
     """
-    head, found, body = path.read_bytes().partition(b"\n\n")
+    head, found, body = read_regular(path, _MAX_FILE).partition(b"\n\n")
     if not head.startswith(b"NRRD000") or not found:
         raise ValueError("not an NRRD file with an attached header")
     fields = _fields(head.decode("utf-8", "replace"))
@@ -115,6 +120,8 @@ def _content(
         raise ValueError(f"NRRD `sizes` {sizes} announce {size} bytes")
     encoding = _need(fields, "encoding").lower()
     if encoding in ("gzip", "gz"):
+        if size > len(body) * _RATIO:
+            raise ValueError(f"{len(body)} packed bytes cannot hold {size}")
         body = zlib.decompressobj(31).decompress(body, size)
     elif encoding != "raw":
         raise ValueError(f"NRRD `encoding` is {encoding!r}; allowed: raw, gzip")

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterable
 
 from slicebench import errors, spec
-from slicebench.data import _metadata, formats, nifti, volumes
+from slicebench.data import _links, _metadata, formats, nifti, volumes
 from slicebench.data._layout import CaseFiles, Layout
 from slicebench.data.targets import LABEL_FOLDER
+from slicebench.errors import shown
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ def scan_dataset(
         files = _scan_nnunet(folder, metadata, label_folder, faults)
     else:
         files = _scan_msd(folder, metadata, faults)
+    faults += _links.faults(folder, files)
     names = {case.name for case in files}
     faults += [
         f"group given for unknown case {case}"
@@ -237,10 +239,13 @@ def _listing(
     if not (folder / part).is_dir():
         faults.append(f"no folder {part}")
         return []
+    try:
+        entries = [path.name for path in (folder / part).iterdir()]
+    except OSError as error:
+        faults.append(f"{part}: cannot be read: {error.strerror}")
+        return []
     names = sorted(
-        path.name
-        for path in (folder / part).iterdir()
-        if path.name.endswith(ending) and not path.name.startswith(".")
+        name for name in entries if name.endswith(ending) and not name.startswith(".")
     )
     if not names:
         faults.append(f"{part} holds no *{ending} file")
@@ -252,14 +257,15 @@ def _scan_msd(
 ) -> list[CaseFiles]:
     """Follows the `training` list; files that are not listed play no part."""
     complete: dict[str, CaseFiles] = {}
+    used: set[str] = set()
     for entry in metadata.entries:
         bad = len(faults)
         paths: list[pathlib.Path] = []
         for kind, given in zip(("image", "label"), entry, strict=True):
             normal = pathlib.Path(os.path.normpath(given))
-            # Lexical on purpose: a symbolic link inside the folder is the
-            # user's own choice, a path that climbs out of it is not.
-            if normal.is_absolute() or normal.parts[:1] == ("..",):
+            if "\0" in given or not given.isprintable():
+                faults.append(f"dataset.json: {kind} {shown(given)} is no file name")
+            elif normal.is_absolute() or normal.parts[:1] == ("..",):
                 faults.append(
                     f"dataset.json: {kind} {given} lies outside the dataset folder"
                 )
@@ -268,8 +274,11 @@ def _scan_msd(
                     f"dataset.json: {kind} {given} is not a NIfTI file; allowed "
                     f"endings are {', '.join(_metadata.FILE_ENDINGS)}"
                 )
-            elif not (folder / normal).is_file():
+            elif not os.path.isfile(folder / normal):
                 faults.append(f"{kind} {normal.as_posix()} is missing")
+            elif normal.as_posix() in used:
+                faults.append(f"dataset.json: {given} stands twice in `training`")
+            used.add(normal.as_posix())
             paths.append(folder / normal)
         case = paths[0].name.removesuffix(".gz").removesuffix(".nii")
         if case in complete:

@@ -6,6 +6,7 @@ file a case; or a dataset folder with `imagesTr`. Labels that lie beside are not
 
 import concurrent.futures
 import dataclasses
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from slicebench.data import formats, validate, volumes
 from slicebench.data._metadata import FILE_ENDINGS, load_json
-from slicebench.errors import InputError, gather
+from slicebench.errors import InputError, gather, shown
 
 _THREADS = 2
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
@@ -55,7 +56,7 @@ def find_scans(
       InputError: No folder, no scan, or with every fault found.
     """
     folder = pathlib.Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder; give one that holds NIfTI scans")
     if slice_axis not in (None, 0, 1, 2):
         raise InputError(f"--slice_axis={slice_axis}: allowed are 0, 1 and 2")
@@ -102,7 +103,13 @@ def _channel_names(
 ) -> tuple[str, ...]:
     given = declared.get("channel_names") or declared.get("modality")
     if isinstance(given, dict) and given:
-        return tuple(str(name) for name in given.values())
+        names = tuple(str(name) for name in given.values())
+        if not all(name.isprintable() for name in names):
+            raise InputError(
+                f"dataset.json: channel names {shown(names)}; a name is a "
+                "text of printable characters"
+            )
+        return names
     most = max(len(paths) for paths in files.values())
     return ("image",) if most == 1 else tuple(f"image {n}" for n in range(most))
 
@@ -112,11 +119,15 @@ def _files(images: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
 
     Names count as numbered only if all are: `visit_2019.nii` beside `a.nii` is a case.
     """
-    found = sorted(
+    try:
+        entries = sorted(images.iterdir())
+    except OSError as error:
+        raise InputError(f"{images}: cannot be read: {error.strerror}") from None
+    found = [
         path
-        for path in images.iterdir()
+        for path in entries
         if path.name.endswith(FILE_ENDINGS) and not path.name.startswith(".")
-    )
+    ]
     if not found:
         raise InputError(
             f"{images}: no scans; files ending in {' or '.join(FILE_ENDINGS)}"
@@ -126,6 +137,9 @@ def _files(images: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
     numbered = all(match is not None for match in matches) and any(
         match[2] == "0000" for match in matches if match
     )
+    odd = [fault for stem in stems for fault in validate.name_faults(stem)]
+    if odd:
+        raise gather(str(images), odd)
     files: dict[str, list[pathlib.Path]] = {}
     for path, stem, match in zip(found, stems, matches, strict=True):
         case = match[1] if numbered and match else stem

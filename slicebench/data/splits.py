@@ -5,8 +5,8 @@ put in order by a hash of seed and name, so that neither the order of files nor
 the version of a random generator matters.
 """
 
+import collections
 import dataclasses
-import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -161,7 +161,8 @@ def split_from_file(
     faults = [f"fold {fold} names unknown case {case}" for case in unknown]
     faults += [
         f"fold {fold}: case {case} stands more than once"
-        for case in sorted({c for c in train + val if (train + val).count(c) > 1})
+        for case, times in sorted(collections.Counter(train + val).items())
+        if times > 1
     ]
     if faults:
         raise errors.gather(str(path), faults)
@@ -247,12 +248,7 @@ def _take(
 
 
 def _load_entries(path: pathlib.Path) -> list[dict[str, list[str]]]:
-    try:
-        entries: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise errors.InputError(f"{path}: cannot be read: {error}") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise errors.InputError(f"{path}: not valid JSON: {error}") from None
+    entries: Any = errors.read_json_value(path, "not valid JSON:")
     sound = isinstance(entries, list) and all(
         isinstance(entry, dict)
         and all(

@@ -20,6 +20,8 @@ _THREADS = 2
 _MAX_LABEL = 255
 _MAX_SHIFT = 0.1
 """Largest distance between corners of image and label, in voxels."""
+_MAX_NAME = 120
+"""Most characters of a case or class name; file names are made of them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class _Case:
 
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     voxels: str = ""
+    values: set[float] = dataclasses.field(default_factory=set)
     faults: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -89,6 +92,7 @@ def validate_dataset(
 
 def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
     found = _Case()
+    found.faults += name_faults(volume.name)
     voxels = hashlib.sha256()
     reference = None
     channels = 0
@@ -99,7 +103,7 @@ def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
         array, affine = stored
         name = dataset.relative(path)
         channels += array.shape[3] if array.ndim == 4 else 1
-        _check_image(name, array, found.faults, voxels)
+        found.values |= _check_image(name, array, found.faults, voxels)
         if reference is None:
             reference = name, array.shape[:3], affine
         else:
@@ -108,6 +112,11 @@ def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
         found.faults.append(
             f"{dataset.relative(volume.image_paths[0])}: holds {channels} channels, "
             f"dataset.json lists {len(dataset.channels)}"
+        )
+    if not found.faults and len(found.values) == 1:
+        found.faults.append(
+            f"{dataset.relative(volume.image_paths[0])}: every voxel is "
+            f"{found.values.pop():g}; nothing can be learnt from a constant image"
         )
     if volume.overlay_paths:
         _check_overlays(dataset, volume, reference, found)
@@ -199,14 +208,39 @@ def _form_fault(array: np.ndarray, affine: np.ndarray) -> str | None:
     if array.ndim not in (3, 4) or 0 in array.shape:
         return f"shape {array.shape}; expected 3 axes, or 4 with channels last"
     if array.dtype.kind not in "biuf":
-        return f"voxels of type {array.dtype}; expected integers or floats"
+        kind = "colours" if array.dtype.names else str(array.dtype)
+        return f"voxels of type {kind}; expected integers or floats"
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
         return "affine is not finite and invertible"
+    sizes = voxel_sizes(affine)
+    low, high = nifti.SPACING
+    if sizes.min() < low or sizes.max() > high:
+        return (
+            f"spacing is {' x '.join(f'{size:.4g}' for size in sizes)} mm; allowed are "
+            f"{low:g} to {high:g} mm"
+        )
     return None
 
 
-def _check_image(name: str, array: np.ndarray, faults: list[str], voxels: Any) -> None:
-    """Looks for NaN and infinity, and feeds the voxel digest."""
+def name_faults(name: str) -> list[str]:
+    """Says why a case name cannot stand in tables, pages and file names."""
+    if name.isprintable() and len(name) <= _MAX_NAME:
+        return []
+    return [
+        f"case {errors.shown(name)}: a name has at most {_MAX_NAME} characters, all of "
+        "them printable Unicode"
+    ]
+
+
+def _check_image(
+    name: str, array: np.ndarray, faults: list[str], voxels: Any
+) -> set[float]:
+    """Looks for NaN and infinity, and feeds the voxel digest.
+
+    Returns:
+      Lowest and highest value of each channel.
+    """
+    ends: set[float] = set()
     for channel in volumes.split_channels(array):
         with np.errstate(over="ignore"):
             # Transposed, NIfTI's column-major voxels are already contiguous;
@@ -215,8 +249,11 @@ def _check_image(name: str, array: np.ndarray, faults: list[str], voxels: Any) -
         bad = plain.size - np.count_nonzero(np.isfinite(plain))
         if bad:
             faults.append(f"{name}: {bad} voxels are NaN or infinite")
+        else:
+            ends |= {float(plain.min()), float(plain.max())}
         voxels.update(repr(plain.shape).encode())
         voxels.update(plain.data)
+    return ends
 
 
 def _check_label(

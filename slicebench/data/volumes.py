@@ -189,6 +189,9 @@ def orientation(cases: Iterable[Scan]) -> str | None:
 
 
 def _closest(affine: Float64[np.ndarray, "4 4"], direction: int) -> int | None:
-    share = np.abs((affine[:3, :3] / voxel_sizes(affine))[direction])
+    sizes = voxel_sizes(affine)
+    if not np.isfinite(affine).all() or not sizes.all():
+        raise ValueError("affine is not finite and invertible")
+    share = np.abs((affine[:3, :3] / sizes)[direction])
     second, first = np.sort(share)[1:]
     return int(np.argmax(share)) if second < 0.95 * first else None

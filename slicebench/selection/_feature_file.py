@@ -1,16 +1,44 @@
 """The user's own slice features, read from a file and checked row by row."""
 
+import io
+import math
+import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from slicebench.errors import InputError, gather
 
 SUFFIXES = (".npz", ".parquet")
+MAX_BYTES = 1 << 32
+"""Most bytes of one case's features in an .npz file, and of a Parquet table."""
+_RATIO = 1100
+"""More bytes than deflate can ever make of one."""
+_INDEX = re.compile(r"__index_level_\d+__")
+_NPZ_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""What reading raises on a damaged, encrypted or unusually packed file."""
 
 
 def load_feature_file(
@@ -83,26 +111,56 @@ def _read_npz(path: Path, cases: list[str], depths: list[int]) -> dict[str, np.n
     """Returns the array of each case; other cases' names with empty arrays."""
     del depths
     wanted = set(cases)
+    found: dict[str, np.ndarray] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {
-                name: file[name] if name in wanted else np.empty(0)
-                for name in file.files
-            }
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as file:
+            for entry in file.infolist():
+                name = entry.filename.removesuffix(".npy")
+                if name in found:
+                    raise ValueError(f"array {name} is there twice")
+                if name in wanted:
+                    found[name] = _read_array(file, entry)
+                else:
+                    found[name] = np.empty(0)
+    except _NPZ_DAMAGE as error:
         raise InputError(
             f"{path}: not an .npz file of plain arrays ({error})"
         ) from error
+    return found
+
+
+def _read_array(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """Reads one array whose header agrees with the bytes that are there."""
+    most = min(MAX_BYTES, _RATIO * entry.compress_size)
+    if entry.file_size > most:
+        raise ValueError(
+            f"{entry.filename} announces {entry.file_size} bytes, allowed are {most}"
+        )
+    with file.open(entry) as stream:
+        plain = io.BytesIO(stream.read(entry.file_size))
+    shape, fortran, kind = _header(plain)
+    size = math.prod(shape) * kind.itemsize
+    left = len(plain.getbuffer()) - plain.tell()
+    if kind.hasobject or min(shape, default=0) < 0 or size != left:
+        what = "pickled objects" if kind.hasobject else f"{left} bytes"
+        raise ValueError(f"{entry.filename} of shape {shape} holds {what}")
+    array = np.frombuffer(plain.getbuffer(), kind, math.prod(shape), plain.tell())
+    return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(plain: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Returns shape, order and number type of an array in NumPy's own format."""
+    version = np.lib.format.read_magic(plain)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(plain)
+    return np.lib.format.read_array_header_2_0(plain)
 
 
 def _read_parquet(
     path: Path, cases: list[str], depths: list[int]
 ) -> dict[str, np.ndarray]:
     """Returns the rows of each case in slice order; checks that they are there."""
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a Parquet file ({error})") from error
+    table = _load_parquet(path)
     columns = [f"f{number}" for number in range(len(table.columns) - 2)]
     if set(table.columns) != {"case", "slice", *columns} or not columns:
         raise InputError(
@@ -126,6 +184,32 @@ def _read_parquet(
     if faults:
         raise gather(f"features in {path}", faults)
     return found
+
+
+def _load_parquet(path: Path) -> pd.DataFrame:
+    try:
+        file: Any = pq.ParquetFile(path, page_checksum_verification=True)
+        cells = file.metadata.num_rows * file.metadata.num_columns
+        if cells > MAX_BYTES // 8:
+            raise ValueError(f"announces {cells} cells, allowed are {MAX_BYTES // 8}")
+        odd = [f.name for f in file.schema_arrow if not _plain(f.type)]
+        if odd:
+            raise ValueError(f"column {odd[0]} holds neither text nor numbers")
+        # Row numbers that pandas has kept are no features.
+        wanted = [n for n in file.schema_arrow.names if not _INDEX.fullmatch(n)]
+        return file.read(columns=wanted).to_pandas(ignore_metadata=True)
+    except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: not a Parquet file of features ({reason})"
+        ) from error
+
+
+def _plain(kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return text or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _slice_faults(case: str, depth: int, slices: np.ndarray) -> list[str]:

@@ -1,11 +1,12 @@
 """The user's own column that volume strategy `stratified` balances."""
 
+import collections
+import csv
+import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from slicebench.errors import InputError, gather
+from slicebench.errors import MAX_JSON, InputError, gather, read_regular, shown
 
 SUFFIXES = {".csv": ",", ".tsv": "\t"}
 _CASE = "case"
@@ -39,11 +40,14 @@ def load_strata_file(
         raise InputError(f"{path}: strata are read from {' or '.join(SUFFIXES)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    table = _read(path)
-    chosen = _column(path, column, [str(name) for name in table.columns])
-    names, values = (table[name].astype(str).tolist() for name in (_CASE, chosen))
+    header, rows = _read(path)
+    chosen = _column(path, column, header)
+    names, values = (
+        [row[header.index(name)] for row in rows] for name in (_CASE, chosen)
+    )
     known = {*cases, *others}
-    twice = sorted({name for name in names if names.count(name) > 1})
+    counts = collections.Counter(names)
+    twice = sorted(name for name, times in counts.items() if times > 1)
     faults = [f"case {name} is there twice" for name in twice]
     faults += [
         f"case {name} is not in the dataset" for name in names if name not in known
@@ -58,14 +62,30 @@ def load_strata_file(
     return tuple(strata[name] for name in cases)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Returns column names and rows, every row as long as the header."""
     try:
-        return pd.read_csv(
-            path, sep=SUFFIXES[path.suffix], dtype=str, keep_default_na=False
+        text = read_regular(path, MAX_JSON).decode("utf-8-sig")
+        table = csv.reader(
+            io.StringIO(text, newline=""), delimiter=SUFFIXES[path.suffix], strict=True
         )
-    except (OSError, ValueError) as error:
+        rows = [row for row in table if row]
+        if not rows:
+            raise ValueError("it is empty")
+    except (OSError, ValueError, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a table of text ({reason})") from error
+    header = rows[0]
+    if len(set(header)) < len(header):
+        raise InputError(f"{path}: two columns have one name: {shown(header)}")
+    faults = [
+        f"row {number} has {len(row)} cells, the header has {len(header)}"
+        for number, row in enumerate(rows[1:], start=2)
+        if len(row) != len(header)
+    ]
+    if faults:
+        raise gather(str(path), faults)
+    return header, rows[1:]
 
 
 def _column(path: Path, column: str | None, found: list[str]) -> str:

@@ -240,9 +240,12 @@ def test_msd_without_cases(tmp_path):
         read_dataset(tmp_path)
 
 
-def test_a_linked_file_may_lie_elsewhere(tmp_path):
+def test_a_linked_file_lies_elsewhere_only_on_request(tmp_path, monkeypatch):
     folders.write_nnunet(tmp_path / "D", 2)
     path = tmp_path / "D/imagesTr/c00_0000.nii.gz"
     path.rename(tmp_path / "elsewhere.nii.gz")
     path.symlink_to(tmp_path / "elsewhere.nii.gz")
+    with pytest.raises(InputError, match="c00_0000.nii.gz is a link that leads out"):
+        read_dataset(tmp_path / "D")
+    monkeypatch.setenv("SLICEBENCH_LINKS", "follow")
     assert len(read_dataset(tmp_path / "D").volumes) == 2
