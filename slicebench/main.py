@@ -92,6 +92,21 @@ flags.DEFINE_bool(
     False,
     "Train trials of the work folder again whose training failed; --status lists them.",
 )
+flags.DEFINE_enum(
+    "executor",
+    "local",
+    ["local", "ray"],
+    "Who trains: this process, or the workers of a Ray cluster.",
+)
+flags.DEFINE_string(
+    "ray_address",
+    None,
+    "HOST:PORT of the cluster's head node, or auto on a node of a running cluster "
+    "(default: a cluster of this machine alone is started).",
+)
+flags.DEFINE_integer(
+    "ray_workers", None, "Workers (default: one a GPU, or all CPUs).", lower_bound=1
+)
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
 flags.DEFINE_enum(
     "plan",
@@ -139,6 +154,9 @@ def read_options() -> runner.Options:
         tensorboard=FLAGS.tensorboard,
         retry_failed=FLAGS.retry_failed,
         shard=shard,
+        executor=FLAGS.executor,
+        ray_address=FLAGS.ray_address,
+        ray_workers=FLAGS.ray_workers,
         command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
     )
 
@@ -176,6 +194,7 @@ def _numbers(flag: str) -> tuple[int, ...] | None:
 
 def run(options: runner.Options) -> None:
     """Does what the command line asks for and prints the outcome."""
+    runner.prepare_executor(options)
     study = runner.make_study(options)
     if options.dry_run:
         _say(runner.preview(study, options))
@@ -183,7 +202,7 @@ def run(options: runner.Options) -> None:
     if options.status:
         _say(runner.status_text(study, options))
         return
-    runner.Session(study, options).run()
+    runner.make_session(study, options).run()
     _report(options)
 
 
@@ -238,7 +257,7 @@ def main(arguments: list[str]) -> None:
             )
         runner.use_all_cores()
         run(read_options())
-    except (InputError, runner.OutOfMemoryError) as error:
+    except (InputError, runner.OutOfMemoryError, runner.LostBatchError) as error:
         sys.stderr.write(f"slicebench: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 1)
     except (runner.Stopped, KeyboardInterrupt) as stop:

@@ -15,6 +15,8 @@ from slicebench.runner.options import (
 from slicebench.runner.plans import use_all_cores
 from slicebench.runner.preview import preview
 from slicebench.runner.progress import show_logs
+from slicebench.runner.ray_cluster import prepare_executor
+from slicebench.runner.ray_session import LostBatchError, make_session
 from slicebench.runner.session import Session
 from slicebench.runner.status import status_text
 from slicebench.runner.stopping import Stopped
@@ -22,6 +24,7 @@ from slicebench.runner.study import Study, make_study
 
 __all__ = [
     "GIVEN",
+    "LostBatchError",
     "Options",
     "OutOfMemoryError",
     "Overrides",
@@ -31,11 +34,13 @@ __all__ = [
     "Study",
     "disk_trouble",
     "given_study",
+    "make_session",
     "make_study",
     "parse_names",
     "parse_numbers",
     "parse_shard",
     "parse_window",
+    "prepare_executor",
     "preview",
     "show_logs",
     "status_text",

@@ -15,6 +15,7 @@ import numpy as np
 from slicebench import spec
 from slicebench.data.prepared import PreparedTask
 from slicebench.errors import InputError
+from slicebench.runner.locks import held
 from slicebench.selection import (
     FEATURES,
     VOLUME_STRATEGIES,
@@ -145,20 +146,25 @@ class Inputs:
     ) -> tuple[np.ndarray, ...]:
         """Trains features once for each pool; a later call reads them."""
         settings = TRAINED_FEATURES[name]
-        path = None
-        if self.folder is not None:
-            key = spec.digest([name, context, settings])
-            path = self.folder / f"{name}-{key}.npz"
+        if self.folder is None:
+            return _trained(name, images)
+        key = spec.digest([name, context, settings])
+        path = self.folder / f"{name}-{key}.npz"
+        # Of several workers one trains, the others read.
+        with held(path.with_suffix(".lock"), lambda: None):
             kept = _read(path, [len(image) for image in images])
-            if kept is not None:
-                return kept
-        start = time.monotonic()
-        _log.info("training %s features on %d volumes", name, len(images))
-        rows = train_features(name, images, seed=spec.derive_seed(0, "features", name))
-        _log.info("trained them in %.0f s", time.monotonic() - start)
-        if path is not None:
-            _write(path, rows)
-        return rows
+            if kept is None:
+                kept = _trained(name, images)
+                _write(path, kept)
+        return kept
+
+
+def _trained(name: str, images: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    start = time.monotonic()
+    _log.info("training %s features on %d volumes", name, len(images))
+    rows = train_features(name, images, seed=spec.derive_seed(0, "features", name))
+    _log.info("trained them in %.0f s", time.monotonic() - start)
+    return rows
 
 
 def _others(task: PreparedTask) -> list[str]:

@@ -4,7 +4,7 @@ import importlib.util
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from slicebench.errors import InputError
 
@@ -12,6 +12,14 @@ FOLDER = "tensorboard"
 """Folder of event files in the work folder."""
 
 _SWEEP = "sweep"
+
+
+class Watcher(Protocol):
+    """Is told of every finished trial."""
+
+    def add(self, trials: Iterable[Mapping[str, Any]]) -> None:
+        """Takes finished trials, rows as in the results store."""
+        ...
 
 
 class Scalars:

@@ -105,6 +105,9 @@ class Options:
       tensorboard: Write TensorBoard scalars of every finished trial.
       shard: Share of the trials that is trained; None: all.
       retry_failed: Train failed trials of the work folder again.
+      executor: `local`: this process trains. `ray`: workers of a Ray cluster do.
+      ray_address: HOST:PORT of the cluster's head, or `auto`; None starts a local one.
+      ray_workers: Workers; None: as many as the cluster has place for.
       command: The command as typed, for the record.
     """
 
@@ -131,6 +134,9 @@ class Options:
     tensorboard: bool = False
     shard: Shard | None = None
     retry_failed: bool = False
+    executor: str = "local"
+    ray_address: str | None = None
+    ray_workers: int | None = None
     command: str = ""
 
 

@@ -152,6 +152,32 @@ class Planner:
         self._set(program, choice)
         return smaller
 
+    def chosen(self, name: str) -> Plan | None:
+        """Returns the plan that a program has been given here; None before that."""
+        choice = self._chosen.get(name)
+        return choice.plan if choice else None
+
+    def adopt(self, program: spec.Program, record: dict[str, Any]) -> Plan:
+        """Takes over the plan that another process has chosen, whatever its machine.
+
+        Args:
+          program: What is trained.
+          record: From the other process's `records`.
+
+        Returns:
+          The plan.
+        """
+        fields = {field.name for field in dataclasses.fields(Plan)}
+        choice = Choice(
+            plan=Plan(**{k: v for k, v in record.items() if k in fields}),
+            how=record["how"],
+            reason=record["reason"],
+            candidates=tuple(record["candidates"]),
+        )
+        self._chosen[program.name] = choice
+        self.records[program.name] = record
+        return choice.plan
+
     def _set(self, program: spec.Program, choice: Choice) -> None:
         self._chosen[program.name] = choice
         self.records[program.name] = choice.record()

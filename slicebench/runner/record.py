@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ _AXES = (
 
 
 def describe(
-    study: Study, options: Options, plans: Mapping[str, dict[str, Any]]
+    study: Study,
+    options: Options,
+    plans: Mapping[str, dict[str, Any]],
+    device: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns the content of experiment.json.
 
@@ -57,6 +61,7 @@ def describe(
       study: What is run.
       options: How.
       plans: `Planner.records`: plans so far, by program.
+      device: Machine that trains, as `machine` tells it; None is this one.
     """
     firsts = {name: task for (name, _), task in reversed(study.tasks.items())}
     return {
@@ -78,7 +83,7 @@ def describe(
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
-        "device": machine(),
+        "device": device or machine(),
         "plan": {
             "name": options.plan,
             "programs": {n: plans[n] for n in study.programs if n in plans},
@@ -285,7 +290,8 @@ class Examples:
     def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / "parts" / ".writing.npz"
+        # Several workers may write at once.
+        temporary = self._folder / "parts" / f".writing-{uuid.uuid4().hex}.npz"
         temporary.parent.mkdir(exist_ok=True)
         np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
         temporary.replace(path)

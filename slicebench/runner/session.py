@@ -6,14 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, cast
 
 from slicebench import spec
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
 from slicebench.runner.compiled import CompiledPrograms, compiled_programs
-from slicebench.runner.live import Scalars
+from slicebench.runner.live import Scalars, Watcher
 from slicebench.runner.locks import only_one
 from slicebench.runner.looks import Stage, stages
 from slicebench.runner.memory import is_out_of_memory
@@ -76,8 +75,10 @@ class Session:
         self._started = time.monotonic()
         self._programs = CompiledPrograms(None, None)
         self._stop = Stop()
-        self._scalars = Scalars(options.workdir) if options.tensorboard else None
-        self._spent = dict.fromkeys(_TIMES, 0.0)
+        self._scalars: Watcher | None = None
+        if options.tensorboard:
+            self._scalars = Scalars(options.workdir)
+        self._spent: dict[str, float] = dict.fromkeys(_TIMES, 0.0)
         self._steps = 0
         self._device: dict[str, Any] | None = None
         earlier = options.workdir / "compute.json"
