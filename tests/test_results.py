@@ -8,9 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from slicebench import results
 from slicebench.errors import InputError
-from slicebench.results import RESULTS, TRIALS, Store, read_json, write_json_atomic
+from slicebench.results import (
+    RESULTS,
+    TRIALS,
+    Store,
+    _store,
+    read_json,
+    read_many,
+    write_json_atomic,
+)
 from tests import made_up
 
 PLAN = made_up.Plan(num_seeds=2, num_cases=3, classes=("organ", "lesion"))
@@ -104,14 +111,14 @@ def test_a_kill_between_the_parts_loses_only_the_batch(tmp_path, batch, monkeypa
     first, second = halves(batch)
     store = Store(tmp_path)
     store.append("first", *first)
-    write = results._replace
+    write = _store.replace_file
 
     def killed(path, content):
         if path.parent.name == "trials":
             raise KeyboardInterrupt
         write(path, content)
 
-    monkeypatch.setattr(results, "_replace", killed)
+    monkeypatch.setattr(_store, "replace_file", killed)
     with pytest.raises(KeyboardInterrupt):
         store.append("second", *second)
     monkeypatch.undo()
@@ -229,11 +236,11 @@ def test_several_folders_merge_and_refuse_doubles(tmp_path, batch):
     folders = [tmp_path / "shard0", tmp_path / "shard1"]
     for folder, part in zip(folders, halves(batch), strict=True):
         Store(folder).append("one", *part)
-    trials, table = results.read_many(folders)
+    trials, table = read_many(folders)
     assert trials.equals(Store(tmp_path / "whole").read_trials())
     assert table.equals(Store(tmp_path / "whole").read_results())
     with pytest.raises(InputError, match="is there twice"):
-        results.read_many([*folders, tmp_path / "whole"])
+        read_many([*folders, tmp_path / "whole"])
 
 
 @pytest.mark.parametrize(
