@@ -15,6 +15,7 @@ from pathlib import Path
 from absl import app, flags
 
 from slicebench.errors import InputError
+from slicebench.planning import flips, precision, prevalence
 from slicebench.planning.costs import Costs
 from slicebench.planning.dicom import convert, holds_dicom
 from slicebench.planning.evidence import Evidence, read_evidence, shipped
@@ -122,8 +123,23 @@ _PREFILL = flags.DEFINE_string(
     "import: interpolation that fills slices between annotated ones, into --out.",
     flag_values=FLAGS,
 )
-_PREVALENCE = flags.DEFINE_float(
-    "prevalence", 1.0, "Share of slices that show the structures.", flag_values=FLAGS
+_PREVALENCE = flags.DEFINE_list(
+    "prevalence",
+    None,
+    "Share of slices that show the structures: one number, or NAME=SHARE for each.",
+    flag_values=FLAGS,
+)
+_PATIENTS = flags.DEFINE_list(
+    "patients_with",
+    None,
+    "NAME=SHARE of patients who have a structure at all (default: every patient).",
+    flag_values=FLAGS,
+)
+_THEORY = flags.DEFINE_bool(
+    "theory",
+    True,
+    "Set two-stage sampling beside the evidence; reads up to 12 scans.",
+    flag_values=FLAGS,
 )
 _COSTS = {
     name: flags.DEFINE_float(
@@ -188,11 +204,7 @@ def _import() -> list[str]:
 def _plan() -> list[str]:
     out = _folder("out", _OUT.value)
     request = _request()
-    costs = Costs(
-        **{name: float(flag.value or 0) for name, flag in _COSTS.items()},
-        classes=max(1, len(request.classes)),
-        prevalence=_PREVALENCE.value,
-    )
+    costs = _costs(request)
     check_empty(out)
     with tempfile.TemporaryDirectory(prefix=".images-", dir=_parent(out)) as made:
         converted = None
@@ -205,6 +217,17 @@ def _plan() -> list[str]:
     sys.stderr.write("\n")
     skipped = converted.skipped if converted else ()
     return [*skipped, *lines(plan), *notes, str(path)]
+
+
+def _costs(request: Request) -> Costs:
+    share, classes = 1.0, float(max(1, len(request.classes)))
+    if request.structures:
+        share, classes = prevalence.shown(request.structures)
+    return Costs(
+        **{name: float(flag.value or 0) for name, flag in _COSTS.items()},
+        classes=classes,
+        prevalence=share,
+    )
 
 
 def _parent(out: Path) -> Path:
@@ -220,14 +243,18 @@ def _images() -> Path:
 
 
 def _classes() -> tuple[str, ...]:
-    """Returns the structures; by default those of the last excluded plan."""
+    """Returns the structures; by default those of the last excluded plan.
+
+    Without either they are those that `--prevalence` names.
+    """
     if not _CLASSES.value and _EXCLUDE.value:
         return tuple(read_plan(Path(_EXCLUDE.value[-1]))["classes"])
-    return tuple(_CLASSES.value or ())
+    named = [part.partition("=")[0] for part in _PREVALENCE.value or () if "=" in part]
+    return tuple(_CLASSES.value or named)
 
 
 def _request() -> Request:
-    channels = _CHANNELS.value
+    channels, classes = _CHANNELS.value, _classes()
     return Request(
         images=_images(),
         budget=_BUDGET.value,
@@ -238,13 +265,17 @@ def _request() -> Request:
         features=_FEATURES.value,
         test_patients=_TEST.value,
         groups=_GROUPS.value,
-        classes=_classes(),
+        classes=classes,
         channels=tuple(channels) if channels else None,
         slice_axis=_AXIS.value,
         dims=_DIMS.value,
         seed=_SEED.value,
         series=_SERIES.value,
         exclude=tuple(Path(folder) for folder in _EXCLUDE.value or ()),
+        structures=prevalence.structures(
+            classes, _PREVALENCE.value or (), _PATIENTS.value or ()
+        ),
+        theory=_THEORY.value,
     )
 
 
@@ -277,15 +308,25 @@ def lines(plan: Plan) -> list[str]:
         differs = ", ".join(f"{k} x{v:.1f}" for k, v in plan.factors.items())
         found.append(f"differs from the evidence's task by: {differs}")
     found += plan.recommendation.words
-    if plan.flips:
-        ratios = ", ".join(
-            f"{flip.ratio:g}: {flip.best or 'not known'}" for flip in plan.flips
-        )
-        found.append(
-            "best slices a volume at equal time, by minutes of opening a volume over "
-            f"minutes of a slice: {ratios}"
-        )
+    found += prevalence.in_words(plan.expected)
+    found += _extents(plan)
+    found += precision.in_words(plan.precision, near=plan.evidence is not None)
+    found += flips.in_words(plan.flips, plan.costs)
     return found
+
+
+def _extents(plan: Plan) -> list[str]:
+    """Says whether marking where structures begin and end would pay."""
+    costs, marked = plan.costs, plan.costs.with_extents
+    if costs.prevalence == 1:
+        return []
+    each = plan.recommendation.slices_per_volume
+    plain = costs.affordable(plan.minutes, each) * costs.prevalence
+    return [
+        f"the same time buys about {plain:.0f} slices that show a structure as "
+        f"planned, and {marked.affordable(plan.minutes, each)} if first and last "
+        f"slice of each structure were marked before ({costs.extent_mark:g} min a mark)"
+    ]
 
 
 def _rounds(plan: Plan) -> str:

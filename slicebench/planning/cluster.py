@@ -30,6 +30,8 @@ class DepthCorrelation:
       high: Upper ends.
       icc: Mean correlation of two different slices of a volume.
       num_volumes: Volumes that it was estimated from.
+      icc_low: Lower end of its 95 % interval, by resampling volumes.
+      icc_high: Upper end.
     """
 
     distances: Float[np.ndarray, " distance"]
@@ -38,6 +40,8 @@ class DepthCorrelation:
     high: Float[np.ndarray, " distance"]
     icc: float
     num_volumes: int
+    icc_low: float = math.nan
+    icc_high: float = math.nan
 
     def at(self, distance: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
         """Returns the correlation at distances in mm, straight between known ones.
@@ -105,7 +109,9 @@ def depth_correlation(
     values, icc = _correlations(sums.sum(0))
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(sums), (resamples, len(sums)))
-    again = np.stack([_correlations(sums[rows].sum(0))[0] for rows in drawn])
+    resampled = [_correlations(sums[rows].sum(0)) for rows in drawn]
+    again = np.stack([curve for curve, _ in resampled])
+    icc_low, icc_high = np.quantile([mean for _, mean in resampled], [0.025, 0.975])
     known = np.isfinite(values)
     low, high = np.nanquantile(again[:, known], [0.025, 0.975], axis=0)
     return DepthCorrelation(
@@ -115,6 +121,8 @@ def depth_correlation(
         high=high,
         icc=icc,
         num_volumes=len(features),
+        icc_low=float(icc_low),
+        icc_high=float(icc_high),
     )
 
 

@@ -17,19 +17,22 @@ class Costs:
       volume: To open a volume and find one's way in it.
       empty_slice: To see that a slice shows none of the structures.
       foreground_slice: To outline one class on a slice that shows it.
-      classes: Classes that are outlined on a slice that shows the structures.
-      prevalence: Share of slices that show the structures.
+      classes: Classes that are outlined on a slice that shows the structures, on the
+        mean.
+      prevalence: Share of slices that show any of the structures.
       adjacent: Share of a slice's time that is left right after its neighbour.
       corrected_slice: To check and correct one class on a slice that is guessed.
+      extent_mark: To find and mark the first or the last slice of a class in a volume.
     """
 
     volume: float = 1.0
     empty_slice: float = 0.1
     foreground_slice: float = 1.5
-    classes: int = 1
+    classes: float = 1.0
     prevalence: float = 1.0
     adjacent: float = 0.6
     corrected_slice: float = 0.5
+    extent_mark: float = 0.25
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -93,6 +96,16 @@ class Costs:
     def of_allocation(self, volumes: int, slices_per_volume: float) -> float:
         """Returns the expected minutes of an allocation of scattered slices."""
         return volumes * (self.volume + slices_per_volume * self.slice)
+
+    @property
+    def with_extents(self) -> "Costs":
+        """The same where the extent of every class is marked before slices are drawn.
+
+        Two marks a class are made when a volume is opened; every slice that is then
+        drawn shows the structures.
+        """
+        marks = 2 * self.classes * self.extent_mark
+        return dataclasses.replace(self, volume=self.volume + marks, prevalence=1.0)
 
     def affordable(self, minutes: float, slices_per_volume: int) -> int:
         """Returns how many slices fit into a time, volumes of that many each.

@@ -22,6 +22,13 @@ from slicebench.statistics import CEILING, cell_table, development_margin
 SCHEMA = 1
 _METRIC = "dice"
 _PLACE = ("task", "target", "dims")
+_PLAIN = {
+    "strategy": "random",
+    "volume_strategy": "random",
+    "interpolation": "none",
+    "scope": "within",
+}
+"""What evidence is about: random slices of random volumes, nothing else."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,8 @@ class Cell:
       sd_seeds: Standard deviation of the means of seeds: what one user, who annotates
         once, has to expect.
       num_seeds: Seeds.
+      sd_cases: Standard deviation over the test cases of one network's Dice, root mean
+        square over networks; None where it is not known.
     """
 
     budget: int
@@ -48,6 +57,7 @@ class Cell:
     high: float
     sd_seeds: float
     num_seeds: int
+    sd_cases: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,12 +111,12 @@ def read_evidence(workdir: Path) -> tuple[Evidence, ...]:
     experiment = read_json(workdir / "experiment.json")
     store = Store(workdir)
     trials, results = store.read_trials(), store.read_results()
-    table = cell_table(results, trials)
+    table, tables = cell_table(results, trials), (trials, results)
     table = table.loc[table["metric"] == _METRIC]
     found = [
         evidence
         for place, cells in table.groupby(list(_PLACE), sort=True)
-        if (evidence := _evidence(cast(Any, place), cells, trials, experiment))
+        if (evidence := _evidence(cast(Any, place), cells, tables, experiment))
     ]
     if not found:
         raise InputError(
@@ -119,12 +129,12 @@ def read_evidence(workdir: Path) -> tuple[Evidence, ...]:
 def _evidence(
     place: tuple[str, str, str],
     cells: pd.DataFrame,
-    trials: pd.DataFrame,
+    tables: tuple[pd.DataFrame, pd.DataFrame],
     experiment: dict[str, Any],
 ) -> Evidence | None:
-    plain = {"strategy": "random", "volume_strategy": "random", "interpolation": "none"}
+    trials, results = tables
     chosen = cells
-    for name, value in {**plain, "scope": "within"}.items():
+    for name, value in _PLAIN.items():
         chosen = chosen.loc[chosen[name] == value]
     chosen = chosen.loc[chosen["slices_per_volume"].notna()]
     if chosen["budget"].duplicated().sum() == 0 or chosen["program"].nunique() > 1:
@@ -144,7 +154,10 @@ def _evidence(
         prevalence=_prevalence(mine),
         ceiling=float(top.iloc[0]) if len(top) else None,
         margin=development_margin(trials, *place, _METRIC).value,
-        cells=tuple(_cell(row) for row in chosen.to_dict("records")),
+        cells=tuple(
+            _cell(row, _sd_cases(results, _of_cell(trials, row)))
+            for row in chosen.to_dict("records")
+        ),
         provenance={
             "experiment": experiment["experiment"],
             "command": experiment["command"],
@@ -174,7 +187,25 @@ def _prevalence(trials: pd.DataFrame) -> float:
     return float(shown["annotated_foreground"].sum() / shown["annotated_slices"].sum())
 
 
-def _cell(row: dict[Any, Any]) -> Cell:
+def _of_cell(trials: pd.DataFrame, row: dict[Any, Any]) -> pd.Series:
+    """Returns the ids of a cell's trials."""
+    mask = pd.Series(data=True, index=trials.index)
+    for name in (*_PLACE, "budget", "slices_per_volume", *_PLAIN):
+        mask &= (trials[name] == row[name]).fillna(value=False).astype(bool)
+    return trials.loc[mask, "trial_id"]
+
+
+def _sd_cases(results: pd.DataFrame, trial_ids: pd.Series) -> float | None:
+    """Returns the spread over cases of one network's Dice, mean over its classes."""
+    mine = results.loc[
+        results["trial_id"].isin(trial_ids) & (results["metric"] == _METRIC)
+    ]
+    by_case = mine.groupby(["trial_id", "case"])["score"].mean()
+    variance = by_case.groupby("trial_id").var(ddof=1).mean()
+    return math.sqrt(variance) if math.isfinite(variance) else None
+
+
+def _cell(row: dict[Any, Any], sd_cases: float | None) -> Cell:
     return Cell(
         budget=int(row["budget"]),
         num_volumes=int(row["num_volumes"]),
@@ -184,6 +215,7 @@ def _cell(row: dict[Any, Any]) -> Cell:
         high=float(row["high"]),
         sd_seeds=float(row["sd_seeds"]),
         num_seeds=int(row["num_seeds"]),
+        sd_cases=sd_cases,
     )
 
 

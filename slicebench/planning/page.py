@@ -8,12 +8,15 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
+from slicebench.planning import flips, precision, prevalence
 from slicebench.planning.choose import Choice
 from slicebench.planning.pictures import Planes, jpeg
 from slicebench.planning.plan import Plan
 from slicebench.planning.worklist import Row
+from slicebench.report import _palette
 
 LONGEST = 192
 """Pixels of the longer side of a slice in the page."""
@@ -44,13 +47,19 @@ def sprite(planes: Planes) -> dict[str, Any]:
     }
 
 
-def render(plan: Plan, sprites: Sequence[dict[str, Any]], digest: str) -> str:
+def render(
+    plan: Plan,
+    sprites: Sequence[dict[str, Any]],
+    digest: str,
+    figure: Markup = Markup(),  # noqa: B008 - cannot be changed
+) -> str:
     """Returns the page.
 
     Args:
       plan: What is to be annotated.
       sprites: One `sprite` a choice, in order.
       digest: Names the plan; ticks are kept in the browser under it.
+      figure: Of flips; empty without evidence.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("slicebench.planning"),
@@ -70,6 +79,11 @@ def render(plan: Plan, sprites: Sequence[dict[str, Any]], digest: str) -> str:
         payload=_script_safe({"plan": digest, "volumes": volumes}),
         options=plan.recommendation.options,
         hours=_hours,
+        figure=figure,
+        colors=_palette.css(),
+        structures=prevalence.in_words(plan.expected),
+        precision=precision.in_words(plan.precision, near=plan.evidence is not None),
+        flips=flips.in_words(plan.flips, plan.costs),
     )
 
 

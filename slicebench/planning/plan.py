@@ -7,20 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
+from slicebench import spec
+from slicebench.data.phantom_measures import slice_features
 from slicebench.data.scans import ScanFolder, find_scans
 from slicebench.data.volumes import Scan
 from slicebench.errors import InputError
-from slicebench.planning.choose import Choice, choose, reserve
+from slicebench.planning import prevalence
+from slicebench.planning.choose import Choice, choose, prepare, reserve
+from slicebench.planning.cluster import DepthCorrelation, depth_correlation
 from slicebench.planning.costs import Costs
 from slicebench.planning.dicom import Converted
 from slicebench.planning.evidence import Evidence, Traits, nearest
-from slicebench.planning.recommend import (
-    Flip,
-    Recommendation,
-    flips,
-    recommend,
-    without_evidence,
-)
+from slicebench.planning.flips import Flip, flips
+from slicebench.planning.precision import Precision, precisions, spreads
+from slicebench.planning.prevalence import Expected, Structure
+from slicebench.planning.recommend import Recommendation, recommend, without_evidence
 from slicebench.planning.rounds import (
     Round,
     read_rounds,
@@ -55,6 +56,9 @@ class Request:
       seed: Seed of every draw.
       series: Part of the description of DICOM series that are meant; None takes all.
       exclude: Folders of plans whose slices are not to be chosen again, first to last.
+      structures: How often structures are expected; none where nothing was said.
+      theory: Whether to set two-stage sampling beside the evidence; reads up to 12
+        scans.
     """
 
     images: Path
@@ -73,6 +77,8 @@ class Request:
     seed: int = 0
     series: str | None = None
     exclude: tuple[Path, ...] = ()
+    structures: tuple[Structure, ...] = ()
+    theory: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +96,9 @@ class Plan:
       recommendation: Allocation and reasons.
       evidence: Task that it rests on; None where none is near.
       factors: By which factor that task differs, trait by trait.
-      flips: Best density over the price of a volume, for a time budget.
+      flips: Best density over the price of a volume.
+      expected: What the chosen slices will meet of each structure.
+      precision: Test sets of several sizes.
       costs: What annotation costs.
       earlier: Rounds before this one, newest first.
       converted: Whether `folder` was made from DICOM and belongs to the plan.
@@ -107,6 +115,8 @@ class Plan:
     evidence: Evidence | None
     factors: dict[str, float]
     flips: tuple[Flip, ...]
+    expected: tuple[Expected, ...]
+    precision: tuple[Precision, ...]
     costs: Costs
     earlier: tuple[Round, ...] = ()
     converted: bool = False
@@ -172,18 +182,19 @@ def make_plan(
     if budget is None:
         budget = _affordable(request, evidence, len(pool), costs, done)
     advice = _advice(evidence, budget + done, len(pool), costs)
+    each = request.slices_per_volume or advice.slices_per_volume
     choices = choose(
         folder,
         pool,
         budget=budget,
-        slices_per_volume=request.slices_per_volume or advice.slices_per_volume,
+        slices_per_volume=each,
         strategy=request.strategy,
         volume_strategy=request.volume_strategy,
         features=request.features,
         seed=request.seed,
         had=had,
     )
-    spent = budget * (costs.slice + costs.volume / advice.slices_per_volume)
+    likely = [one for one in table if one.dims == request.dims]
     return Plan(
         request=request,
         folder=folder,
@@ -195,11 +206,79 @@ def make_plan(
         recommendation=advice,
         evidence=evidence,
         factors=factors,
-        flips=flips(evidence, request.minutes or spent, costs) if evidence else (),
+        flips=_flips(request, evidence, folder, pool, budget, each, costs),
+        expected=prevalence.expect(request.structures, choices, request.strategy),
+        precision=precisions(
+            folder.scans,
+            len({scan.group for scan in test}),
+            costs,
+            spreads(evidence, likely, each),
+        ),
         costs=costs,
         earlier=earlier,
         converted=converted is not None,
     )
+
+
+def _flips(
+    request: Request,
+    evidence: Evidence | None,
+    folder: ScanFolder,
+    pool: Sequence[Scan],
+    budget: int,
+    slices_per_volume: int,
+    costs: Costs,
+) -> tuple[Flip, ...]:
+    """Returns how the answer turns with prices; nothing without evidence."""
+    if evidence is None:
+        return ()
+    volumes = math.ceil(budget / slices_per_volume)
+    spent = costs.of_allocation(volumes, budget / volumes)
+    return flips(
+        evidence,
+        request.minutes or spent,
+        costs,
+        budget=budget,
+        pool=len(pool),
+        correlation=correlation_of(folder, pool, request.seed)
+        if request.theory
+        else None,
+        depth=int(np.median([scan.shape[0] for scan in pool])),
+    )
+
+
+def correlation_of(
+    folder: ScanFolder, pool: Sequence[Scan], seed: int
+) -> DepthCorrelation | None:
+    """Estimates the correlation of slices from unlabelled scans alone.
+
+    Block means of slices as networks see them, of up to 12 volumes of a seeded draw.
+
+    Args:
+      folder: Where the pool comes from.
+      pool: Volumes that may be annotated.
+      seed: Seed of the draw.
+
+    Returns:
+      The correlation; None where there are fewer than three volumes.
+    """
+    deep = [scan for scan in pool if scan.shape[0] > 1]
+    rng = np.random.default_rng(spec.derive_seed(seed, "correlation of slices"))
+    drawn = sorted(rng.permutation(len(deep))[:_MOST_READ])
+    if len(drawn) < _FEWEST_READ:
+        return None
+    cases = prepare(folder, [deep[number] for number in drawn])
+    features = [
+        np.concatenate(
+            [slice_features(channel) for channel in np.moveaxis(case.image, -1, 0)],
+            axis=1,
+        ).astype(float)
+        for case in cases
+    ]
+    return depth_correlation(features, [case.spacing[0] for case in cases], seed=seed)
+
+
+_MOST_READ, _FEWEST_READ = 12, 3
 
 
 def _advice(

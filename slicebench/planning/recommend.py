@@ -4,8 +4,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from slicebench.planning.costs import Costs
 from slicebench.planning.evidence import Cell, Evidence
 
@@ -198,61 +196,3 @@ _FEW_SEEDS = 20
 def _listed(values: Sequence[int]) -> str:
     *rest, last = map(str, values)
     return f"{', '.join(rest)} and {last}" if rest else last
-
-
-def dice_at(evidence: Evidence, slices_per_volume: int, budget: float) -> float | None:
-    """Returns the evidence's Dice for slices per volume, between its budgets.
-
-    Straight in log2(budget) between measured budgets; None outside them or where that
-    density was not run at two of them.
-    """
-    cells = {
-        cell.budget: cell.dice
-        for cell in evidence.cells
-        if cell.slices_per_volume == slices_per_volume
-    }
-    if not cells or not min(cells) <= budget <= max(cells):
-        return None
-    known = sorted(cells)
-    values = [cells[one] for one in known]
-    return float(np.interp(math.log2(budget), np.log2(known), values))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Flip:
-    """What a time budget buys at one price of opening a volume.
-
-    Attributes:
-      ratio: Minutes of opening a volume over minutes of a slice.
-      slices: Affordable slices by slices per volume.
-      dice: Evidence's Dice there; None where it says nothing.
-      best: Slices per volume of the highest Dice; None where nothing is known.
-    """
-
-    ratio: float
-    slices: dict[int, int]
-    dice: dict[int, float | None]
-    best: int | None
-
-
-RATIOS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-
-
-def flips(evidence: Evidence, minutes: float, costs: Costs) -> tuple[Flip, ...]:
-    """Returns how the best density depends on the price of opening a volume.
-
-    Args:
-      evidence: Nearest task.
-      minutes: Time of the annotator.
-      costs: Minutes of a slice; the price of a volume is varied.
-    """
-    densities = sorted({cell.slices_per_volume for cell in evidence.cells})
-    found: list[Flip] = []
-    for ratio in RATIOS:
-        priced = dataclasses.replace(costs, volume=ratio * costs.slice)
-        slices = {k: priced.affordable(minutes, k) for k in densities}
-        dice = {k: dice_at(evidence, k, n) if n else None for k, n in slices.items()}
-        known = {k: value for k, value in dice.items() if value is not None}
-        best = max(known, key=lambda k: known[k]) if known else None
-        found.append(Flip(ratio=ratio, slices=slices, dice=dice, best=best))
-    return tuple(found)

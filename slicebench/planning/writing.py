@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
 from slicebench import spec
 from slicebench.errors import InputError
-from slicebench.planning import page, worklist
+from slicebench.planning import flips, page, precision, prevalence, worklist
 from slicebench.planning.pictures import Planes, png
 from slicebench.planning.plan import Plan
 from slicebench.planning.rounds import PLAN_FILE, SCHEMA, digests
@@ -51,6 +52,7 @@ def write_plan(
     # Scans made from DICOM move into the plan's folder once it is whole.
     images = out / IMAGES if plan.converted else folder
     record = _record(plan, images.resolve())
+    figure = _tables(plan, partial)
     digest = spec.digest([record["rows"], record["seed"]])
     write_json_atomic(partial / PLAN_FILE, {**record, "digest": digest})
     write_json_atomic(partial / "worklist.json", {"rows": record["rows"]})
@@ -58,13 +60,28 @@ def write_plan(
     for name, text in tool_files(plan, shown, digest).items():
         _write(partial / name, text)
     sprites = _pictures(plan, partial, tell)
-    _write(partial / "worklist.html", page.render(plan, sprites, digest))
+    _write(partial / "worklist.html", page.render(plan, sprites, digest, figure))
     if plan.converted:
         folder.replace(partial / IMAGES)
     if out.exists():
         out.rmdir()
     partial.replace(out)
     return out / "worklist.html"
+
+
+def _tables(plan: Plan, out: Path) -> Markup:
+    """Writes what is expected; returns the figure of flips, empty where none is."""
+    if plan.expected:
+        _write(out / "structures.csv", prevalence.to_csv(plan.expected))
+    if plan.precision:
+        _write(out / "test_set.csv", precision.to_csv(plan.precision))
+    if not plan.flips:
+        return Markup()
+    # matplotlib takes a second to load.
+    from slicebench.planning.flips_figure import publish_flips
+
+    _write(out / "flips.csv", flips.to_csv(plan.flips))
+    return publish_flips(plan.flips, plan.costs.volume / plan.costs.slice, out)
 
 
 def check_empty(out: Path) -> None:
@@ -130,12 +147,17 @@ def _record(plan: Plan, images: Path) -> dict[str, Any]:
         "evidence": plan.evidence.name if plan.evidence else None,
         "differs_by_factor": plan.factors,
         "flips": [dataclasses.asdict(flip) for flip in plan.flips],
+        "structures": [dataclasses.asdict(one) for one in plan.expected],
+        "test_set": [dataclasses.asdict(one) for one in plan.precision],
         "cases": [
             {
                 "case": scan.name,
                 "group": scan.group,
                 "side": side,
-                "files": [path.name for path in scan.image_paths],
+                "files": [
+                    path.relative_to(plan.folder.folder).as_posix()
+                    for path in scan.image_paths
+                ],
                 "slice_axis": scan.slice_axis,
                 "slices": scan.shape[0],
                 "digests": digests(scan),
