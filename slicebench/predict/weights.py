@@ -11,13 +11,24 @@ import numpy as np
 from slicebench import spec
 from slicebench.data import preprocess
 from slicebench.errors import InputError
-from slicebench.results import Store, read_json
+from slicebench.results import Need, Store, check_form, read_json
 from slicebench.runner import GIVEN
 from slicebench.training.checkpoints import load_weights
 from slicebench.training.step import Params, make_init
 
 FINAL = Path("checkpoints") / "final"
 _SHOWN = 8
+_RECORD = {"tasks": Need([dict]), "programs": Need([dict])}
+_TASK = {
+    "fold": Need(int),
+    "context": Need(str),
+    "synthetic": Need(bool),
+    "classes": Need([str]),
+    "channels": Need([str]),
+    "spacing": Need([float]),
+    "provenance": Need({"preprocessing": Need(dict), "slice_axis": int}),
+}
+"""What is read of experiment.json, beyond the form it has anyway."""
 _ALIKE = (*spec.CELL_FIELDS, "fold", "selection_seed", "program", "context")
 """Trials that share these were trained on the same slices and differ in luck alone."""
 
@@ -66,9 +77,11 @@ def read_trained(run: Path, trial: str | None = None) -> Trained:
     Raises:
       InputError: No such folder, trial or weights; networks that are not alike.
     """
-    experiment = read_json(run / "experiment.json")
+    path = run / "experiment.json"
+    experiment = read_json(path)
+    check_form(path, experiment, _RECORD)
     trials: Any = Store(run).read_trials()
-    kept = {path.name for path in (run / FINAL).glob("*") if path.name.isalnum()}
+    kept = {found.name for found in (run / FINAL).glob("*") if found.name.isalnum()}
     rows = trials[trials["trial_id"].isin(kept)]
     if not len(rows):
         raise InputError(
@@ -85,10 +98,10 @@ def read_trained(run: Path, trial: str | None = None) -> Trained:
         fitted = preprocess.read_fitted(
             task["channels"], task["provenance"]["preprocessing"]
         )
-    except KeyError as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{run / 'experiment.json'}: preprocessing of task {task['name']} is not "
-            f"there ({error} is missing)"
+            f"{path}: preprocessing of task {task['name']} cannot be used "
+            f"({type(error).__name__}: {error})"
         ) from None
     return Trained(
         run=run,
@@ -149,7 +162,8 @@ def _listed(names: list[str]) -> str:
 def _task(run: Path, experiment: Mapping[str, Any], row: Any) -> dict[str, Any]:
     """Returns the task's record, the one with this trial's preparation."""
     for task in experiment["tasks"]:
-        if (task["name"], task["fold"]) == (row["task"], row["fold"]):
+        if (task["name"], task.get("fold")) == (row["task"], row["fold"]):
+            check_form(run / "experiment.json", task, _TASK)
             if task["context"] != row["context"]:
                 raise InputError(f"{run}: experiment.json is of another preparation")
             if task["synthetic"]:
@@ -168,7 +182,7 @@ def _program(run: Path, experiment: Mapping[str, Any], name: str) -> spec.Progra
         raise InputError(f"{run / 'experiment.json'}: program {name} is not there")
     try:
         program = parse_program(record)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, LookupError, ValueError, AttributeError) as error:
         raise InputError(
             f"{run / 'experiment.json'}: program {name} cannot be read ({error})"
         ) from None

@@ -1,6 +1,7 @@
 """What a report is made from: the files of a work folder."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,10 @@ def read_experiment(workdir: Path) -> dict[str, Any]:
     Raises:
       InputError: The folder or the file is missing, or the file is damaged.
     """
-    if not workdir.is_dir():
+    if not os.path.isdir(workdir):
         raise InputError(f"--workdir={workdir}: no such folder; give a run's folder")
     path = workdir / "experiment.json"
-    if not path.is_file():
+    if not path.exists():
         raise InputError(
             f"--workdir={workdir}: holds no experiment.json; give the folder that "
             "`python -m slicebench.main --workdir=...` has written"
@@ -71,6 +72,8 @@ def read_experiment(workdir: Path) -> dict[str, Any]:
     missing = [name for name in _NEEDED if name not in experiment]
     if missing:
         raise InputError(f"{path}: fields missing: {', '.join(missing)}")
+    if not experiment["tasks"]:
+        raise InputError(f"{path}: lists no task")
     return experiment
 
 

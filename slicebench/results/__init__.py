@@ -5,6 +5,7 @@ score, then `trials/part-NAME.parquet` with one row a trial, the mark that the b
 complete: a results part without it counts for nothing.
 """
 
+from slicebench.results._forms import Need, check_form
 from slicebench.results._json import read_json, write_json_atomic
 from slicebench.results._rows import Row
 from slicebench.results._schema import RESULTS, STATUSES, TRIALS
@@ -14,8 +15,10 @@ __all__ = [
     "RESULTS",
     "STATUSES",
     "TRIALS",
+    "Need",
     "Row",
     "Store",
+    "check_form",
     "read_json",
     "read_many",
     "write_json_atomic",

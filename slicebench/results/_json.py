@@ -11,6 +11,8 @@ from slicebench.errors import InputError, read_json_value
 from slicebench.results._forms import FORMS, check_form
 
 TEMPORARY = ".tmp"
+SCHEMA = 1
+"""Number of the forms that are known here."""
 
 
 def write_json_atomic(path: str | os.PathLike[str], value: Any) -> None:
@@ -39,7 +41,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{target}: holds {type(value).__name__}, not an object")
     content = cast(dict[str, Any], value)
-    if target.name in FORMS:
+    # Files of another version have another form: their readers say which they read.
+    if target.name in FORMS and content.get("schema_version", SCHEMA) == SCHEMA:
         check_form(target, content, FORMS[target.name])
     return content
 
