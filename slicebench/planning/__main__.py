@@ -16,6 +16,8 @@ from absl import app, flags
 
 from slicebench.errors import InputError
 from slicebench.planning import flips, precision, prevalence
+from slicebench.planning.bids import read_filter
+from slicebench.planning.bids_export import export_bids
 from slicebench.planning.costs import Costs
 from slicebench.planning.dicom import convert, holds_dicom
 from slicebench.planning.evidence import Evidence, read_evidence, shipped
@@ -96,6 +98,13 @@ _SERIES = flags.DEFINE_string(
     "DICOM: part of the description of the series that are meant.",
     flag_values=FLAGS,
 )
+_BIDS = flags.DEFINE_list(
+    "bids_filter",
+    None,
+    "BIDS: KEY=VALUE of the images that are meant, such as suffix=T1w; suffixes that "
+    "are channels of one scan are joined with +.",
+    flag_values=FLAGS,
+)
 _PLAN = flags.DEFINE_string(
     "plan", None, "import: folder of the plan.", flag_values=FLAGS
 )
@@ -116,6 +125,9 @@ _EMPTY = flags.DEFINE_bool(
 )
 _EXPORT = flags.DEFINE_string(
     "export", None, "import: nnU-Net v2 raw dataset to be made.", flag_values=FLAGS
+)
+_EXPORT_BIDS = flags.DEFINE_string(
+    "export_bids", None, "import: BIDS derivative to be made.", flag_values=FLAGS
 )
 _PREFILL = flags.DEFINE_string(
     "prefill",
@@ -198,6 +210,8 @@ def _import() -> list[str]:
         record = Path(_EXPORT.value) / "annotations.json"
         record.write_text(to_json(imported), encoding="utf-8")
         found.append(_EXPORT.value)
+    if _EXPORT_BIDS.value:
+        found += export_bids(imported, Path(_EXPORT_BIDS.value))
     return found
 
 
@@ -253,6 +267,14 @@ def _classes() -> tuple[str, ...]:
     return tuple(_CLASSES.value or named)
 
 
+def _bids_filter() -> tuple[tuple[str, str], ...]:
+    """Returns which images are meant; by default those of the last excluded plan."""
+    if _BIDS.value is None and _EXCLUDE.value:
+        known = read_plan(Path(_EXCLUDE.value[-1]))["request"].get("bids_filter", ())
+        return tuple((key, value) for key, value in known)
+    return tuple(read_filter(_BIDS.value or ()).items())
+
+
 def _request() -> Request:
     channels, classes = _CHANNELS.value, _classes()
     return Request(
@@ -276,6 +298,7 @@ def _request() -> Request:
             classes, _PREVALENCE.value or (), _PATIENTS.value or ()
         ),
         theory=_THEORY.value,
+        bids_filter=_bids_filter(),
     )
 
 

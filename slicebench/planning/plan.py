@@ -13,6 +13,7 @@ from slicebench.data.scans import ScanFolder, find_scans
 from slicebench.data.volumes import Scan
 from slicebench.errors import InputError
 from slicebench.planning import prevalence
+from slicebench.planning.bids import find_bids, holds_bids
 from slicebench.planning.choose import Choice, choose, prepare, reserve
 from slicebench.planning.cluster import DepthCorrelation, depth_correlation
 from slicebench.planning.costs import Costs
@@ -59,6 +60,7 @@ class Request:
       structures: How often structures are expected; none where nothing was said.
       theory: Whether to set two-stage sampling beside the evidence; reads up to 12
         scans.
+      bids_filter: Keys and values that choose images of a BIDS dataset.
     """
 
     images: Path
@@ -79,6 +81,7 @@ class Request:
     exclude: tuple[Path, ...] = ()
     structures: tuple[Structure, ...] = ()
     theory: bool = True
+    bids_filter: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,11 +163,7 @@ def make_plan(
     """
     _check(request)
     earlier = read_rounds(request.exclude)
-    folder = find_scans(
-        converted.folder if converted else request.images,
-        slice_axis=request.slice_axis,
-        channels=request.channels,
-    )
+    folder = _scans(request, converted)
     if request.groups is not None:
         folder = _grouped(folder, request.groups)
     elif converted:
@@ -217,6 +216,26 @@ def make_plan(
         costs=costs,
         earlier=earlier,
         converted=converted is not None,
+    )
+
+
+def _scans(request: Request, converted: Converted | None) -> ScanFolder:
+    axis, channels = request.slice_axis, request.channels
+    if converted is None and holds_bids(request.images):
+        return find_bids(
+            request.images,
+            dict(request.bids_filter),
+            slice_axis=axis,
+            channels=channels,
+        )
+    if request.bids_filter:
+        raise InputError(
+            f"--bids_filter: {request.images} is no BIDS dataset (folders sub-...)"
+        )
+    return find_scans(
+        converted.folder if converted else request.images,
+        slice_axis=axis,
+        channels=channels,
     )
 
 

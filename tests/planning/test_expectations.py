@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_more_patients_narrow_the_interval_and_cost_more():
     assert [row.patients for row in rows if row.planned] == [4]
     # Two scans a patient: each is opened (1), begun (1) and goes on for nine halves.
     assert [row.minutes for row in rows] == [13.0 * n for n in (3, 4, 5, 10)]
-    assert all(a.width > b.width for a, b in zip(rows, rows[1:], strict=False))
+    assert all(a.width > b.width for a, b in itertools.pairwise(rows))
     words = precision.in_words(rows, near=True)
     assert "SD over cases 0.100, measured on heart (2d)" in words[0]
     assert words[1].startswith("test set of 5 patients")
