@@ -133,6 +133,8 @@ class ProgramWork:
         if state is not None and steps_done(state) % self.plan.steps_per_call:
             _log.warning("checkpoint is between two calls of this plan: not used")
             return None
+        if state is not None:
+            _log.info("goes on from step %d", steps_done(state))
         return state
 
     def _advance(

@@ -329,10 +329,11 @@ class RemoteSession(Session):
         pool: ThreadPoolExecutor,
     ) -> Callable[[], None]:
         """Trains a batch under its lock; one that is there meanwhile is left out."""
-        name, workdir = part_name(batch), self.options.workdir
+        name = part_name(batch)
+        lock = self.options.workdir / LOCKS / name
         with contextlib.ExitStack() as stack:
-            stack.enter_context(held(workdir / LOCKS / name, self._stop.check))
-            if (workdir / "trials" / f"part-{name}.parquet").exists():
+            stack.enter_context(held(lock, self._stop.check))
+            if self._is_written(name):
                 bar.update(sum(trial.training.steps for trial in batch))
                 return lambda: None
             finish = super()._run_batch(compiled, batch, examples, bar, pool)

@@ -167,7 +167,7 @@ class Session:
         clean_checkpoints(workdir / "checkpoints")
         for folder in (workdir / "checkpoints").glob("batch-*"):
             part = folder.name.removeprefix("batch-")
-            if (workdir / "trials" / f"part-{part}.parquet").exists():
+            if self._is_written(part):
                 BatchCheckpoints(folder).remove()
 
     def _run_task(
@@ -292,6 +292,10 @@ class Session:
     def _checkpoints(self, batch: list[spec.Trial]) -> BatchCheckpoints:
         folder = self.options.workdir / "checkpoints"
         return BatchCheckpoints(folder / f"batch-{part_name(batch)}")
+
+    def _is_written(self, part: str) -> bool:
+        """Whether a batch's rows are complete: trials are written after scores."""
+        return (self.options.workdir / "trials" / f"part-{part}.parquet").exists()
 
     def _run_batch(
         self,
