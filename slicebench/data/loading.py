@@ -74,6 +74,7 @@ def load_task(
     sides, fitted = cache.load_or_generate(
         cache_path, key, lambda: _generate(dataset, target, split, settings)
     )
+    _refuse_absent(folder, target, sides, fold)
     mirror_axis = volumes.mirror_axis(dataset.volumes)
     return PreparedTask(
         name=dataset.name,
@@ -99,6 +100,32 @@ def load_task(
             "preprocessing": settings.record | fitted,
         },
     )
+
+
+def _refuse_absent(
+    folder: pathlib.Path, target: targets.Target, sides: cache.Sides, fold: int
+) -> None:
+    """Refuses classes that no network could learn, or that nothing could score.
+
+    Raises:
+      InputError: Naming every class that the pool's grid or the test cases lack.
+    """
+    places = {
+        "pool": [case.label for case in sides["pool"]],
+        "test part": [case.native_label for case in sides["test"]],
+    }
+    faults = [
+        f"class {name} occurs in no case of the {place} of fold {fold}"
+        for place, labels in places.items()
+        for index, name in enumerate(target.classes, start=1)
+        if not any((label == index).any() for label in labels)
+    ]
+    if faults:
+        raise errors.gather(
+            f"{folder} (leave the class out by --target_labels, join it to another by "
+            "+, or give another --split_seed or --splits_file)",
+            faults,
+        )
 
 
 def _split_record(

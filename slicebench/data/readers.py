@@ -14,6 +14,8 @@ from slicebench.data.targets import LABEL_FOLDER
 from slicebench.errors import shown
 
 _log = logging.getLogger(__name__)
+_MAX_PATH = 1000
+"""Most characters of a path in dataset.json."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,7 +192,7 @@ def _scan_nnunet(
     ending = metadata.file_ending
     found: dict[str, dict[int, str]] = {}
     for name in _listing(folder, "imagesTr", ending, faults):
-        match = re.fullmatch(r"(.+)_(\d{4})", name.removesuffix(ending))
+        match = re.fullmatch(r"(?s)(.+)_([0-9]{4})", name.removesuffix(ending))
         if match is None:
             faults.append(
                 f"imagesTr/{name}: expected <case>_<channel>{ending} with a channel "
@@ -263,7 +265,7 @@ def _scan_msd(
         paths: list[pathlib.Path] = []
         for kind, given in zip(("image", "label"), entry, strict=True):
             normal = pathlib.Path(os.path.normpath(given))
-            if "\0" in given or not given.isprintable():
+            if not given.isprintable() or len(given) > _MAX_PATH:
                 faults.append(f"dataset.json: {kind} {shown(given)} is no file name")
             elif normal.is_absolute() or normal.parts[:1] == ("..",):
                 faults.append(

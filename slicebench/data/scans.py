@@ -18,7 +18,7 @@ from slicebench.data._metadata import FILE_ENDINGS, load_json
 from slicebench.errors import InputError, gather, shown
 
 _THREADS = 2
-_NUMBERED = re.compile(r"(.+)_(\d{4})")
+_NUMBERED = re.compile(r"(?s)(.+)_([0-9]{4})")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ python -m slicebench.report --workdir=runs/a,runs/b --out=runs/both
 python -m slicebench.report --workdir=runs/sweep    # with shares: unites them all
 """
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -59,7 +60,9 @@ def _folder(workdirs: Sequence[Path], images: bool) -> Path:
     if not workdirs:
         raise InputError("--workdir: not given; give the folder of a run")
     out = Path(_OUT.value) if _OUT.value else None
-    if len(workdirs) == 1 and not (workdirs[0] / "experiment.json").exists():
+    # False for a name that is too long, where Path.exists would raise.
+    is_run = os.path.exists(workdirs[0] / "experiment.json")
+    if len(workdirs) == 1 and os.path.isdir(workdirs[0]) and not is_run:
         shares = _shares(workdirs[0])
         out = out or (workdirs[0] / "all" if shares else None)
         workdirs = shares or workdirs
