@@ -19,6 +19,9 @@ from slicebench.runner.plans import count_cores
 _log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10.0
+_ATTEMPTS = 3
+"""Ray gives a local node half a minute to start, too little on a busy machine."""
+
 _STORE_BYTES = 100_000_000
 """Ray's object store of a local cluster; next to nothing travels through it."""
 
@@ -101,26 +104,29 @@ def connected(options: Options) -> Iterator[Any]:
     address = options.ray_address
     _refuse_silence(address)
     start: dict[str, Any] = {"address": address}
+    reason = ""
     if address is None:
         start = {
             "address": "local",
             "num_cpus": count_cores(),
             "object_store_memory": _STORE_BYTES,
+            "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
         }
-    try:
-        ray.init(
-            **start,
-            include_dashboard=False if address is None else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    for attempt in range(_ATTEMPTS if address is None else 1):
+        try:
+            ray.init(**start, log_to_driver=False, logging_level=logging.FATAL)
+            break
+        except Exception as error:
+            # Ray raises bare exceptions, and all of them are about the cluster.
+            ray.shutdown()
+            reason = " ".join(str(error).split())
+            _log.warning("Ray: attempt %d to join a cluster failed", attempt + 1)
+    else:
         raise InputError(
             f"--ray_address={address or 'local'}: no cluster can be used there "
             f"({reason})"
-        ) from error
+        )
     try:
         yield ray
     finally:
