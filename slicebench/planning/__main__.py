@@ -4,6 +4,7 @@ python -m slicebench.planning --images=FOLDER --budget=N --out=DIR
 python -m slicebench.planning import --plan=DIR --labels=FOLDER [--export=DATASET]
 python -m slicebench.planning import --plan=DIR --labels=FOLDER --prefill=NAME --out=DIR
 python -m slicebench.planning train --plan=DIR --labels=FOLDER --out=RUN
+python -m slicebench.planning score --plan=DIR --labels=FOLDER --predictions=FOLDER
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from pathlib import Path
 from absl import app, flags
 
 from slicebench.errors import InputError
-from slicebench.planning import flips, precision, prevalence
+from slicebench.planning import prevalence
 from slicebench.planning.bids import read_filter
 from slicebench.planning.bids_export import export_bids
 from slicebench.planning.costs import Costs
@@ -28,9 +29,10 @@ from slicebench.planning.importing import (
     read_labels,
     to_json,
 )
-from slicebench.planning.plan import Plan, Request, make_plan
+from slicebench.planning.plan import Request, make_plan
 from slicebench.planning.prefill import prefill
 from slicebench.planning.rounds import read_plan
+from slicebench.planning.telling import lines
 from slicebench.planning.tools import geometry_notes
 from slicebench.planning.train_command import define_flags, run_training
 from slicebench.planning.writing import check_empty, write_plan
@@ -153,6 +155,15 @@ _THEORY = flags.DEFINE_bool(
     "Set two-stage sampling beside the evidence; reads up to 12 scans.",
     flag_values=FLAGS,
 )
+_PREDICTIONS = flags.DEFINE_string(
+    "predictions", None, "score: folder of label maps.", flag_values=FLAGS
+)
+_TOLERANCE = flags.DEFINE_float(
+    "tolerance_mm",
+    None,
+    "score: distance that NSD forgives (default: median in-plane spacing).",
+    flag_values=FLAGS,
+)
 _COSTS = {
     name: flags.DEFINE_float(
         f"cost_{name}",
@@ -182,8 +193,12 @@ def main(argv: Sequence[str]) -> None:
                 imported, _folder("out", _OUT.value), FLAGS.flag_values_dict()
             ),
         ]
+    elif argv[1:] == ["score"]:
+        found = _score()
     elif len(argv) > 1:
-        raise InputError(f"unexpected argument {argv[1]!r}; allowed: import, train")
+        raise InputError(
+            f"unexpected argument {argv[1]!r}; allowed: import, train, score"
+        )
     else:
         found = _plan()
     print("\n".join(found))  # noqa: T201 - this is its output
@@ -213,6 +228,20 @@ def _import() -> list[str]:
     if _EXPORT_BIDS.value:
         found += export_bids(imported, Path(_EXPORT_BIDS.value))
     return found
+
+
+def _score() -> list[str]:
+    """Scores label maps of test cases; writes tables where a folder is given."""
+    # Scoring loads what plans do not need.
+    from slicebench.planning import score
+
+    folder = _folder("predictions", _PREDICTIONS.value)
+    scores, rows, tolerance = score.score_predictions(
+        _imported(), folder, _TOLERANCE.value
+    )
+    if _OUT.value:
+        score.write_scores(scores, rows, Path(_OUT.value))
+    return score.in_words(rows, tolerance)
 
 
 def _plan() -> list[str]:
@@ -312,56 +341,6 @@ def _table() -> tuple[Evidence, ...]:
     if not _EVIDENCE.value:
         return shipped()
     return tuple(e for folder in _EVIDENCE.value for e in read_evidence(Path(folder)))
-
-
-def lines(plan: Plan) -> list[str]:
-    """Returns what the plan says, for the terminal."""
-    volumes, counts = len(plan.choices), [len(c.slices) for c in plan.choices]
-    each = f"{min(counts)}" if min(counts) == max(counts) else "1 or more"
-    spread = each if each != "1 or more" else f"{min(counts)} to {max(counts)}"
-    found = [
-        f"{plan.budget} slices: {spread} of each of {volumes} volumes "
-        f"({plan.request.strategy}), about {plan.minutes:.0f} min",
-        f"{len(plan.test)} scans kept for testing, labelled densely: about "
-        f"{plan.test_minutes:.0f} min more",
-    ]
-    if plan.earlier:
-        found.append(_rounds(plan))
-    if plan.factors:
-        differs = ", ".join(f"{k} x{v:.1f}" for k, v in plan.factors.items())
-        found.append(f"differs from the evidence's task by: {differs}")
-    found += plan.recommendation.words
-    found += prevalence.in_words(plan.expected)
-    found += _extents(plan)
-    found += precision.in_words(plan.precision, near=plan.evidence is not None)
-    found += flips.in_words(plan.flips, plan.costs)
-    return found
-
-
-def _extents(plan: Plan) -> list[str]:
-    """Says whether marking where structures begin and end would pay."""
-    costs, marked = plan.costs, plan.costs.with_extents
-    if costs.prevalence == 1:
-        return []
-    each = plan.recommendation.slices_per_volume
-    plain = costs.affordable(plan.minutes, each) * costs.prevalence
-    return [
-        f"the same time buys about {plain:.0f} slices that show a structure as "
-        f"planned, and {marked.affordable(plan.minutes, each)} if first and last "
-        f"slice of each structure were marked before ({costs.extent_mark:g} min a mark)"
-    ]
-
-
-def _rounds(plan: Plan) -> str:
-    before = {row for one in plan.earlier for row in one.rows}
-    opened = {case for case, _ in before}
-    again = sum(choice.scan.name in opened for choice in plan.choices)
-    return (
-        f"round {len(plan.earlier) + 1}: {len(before)} slices of {len(opened)} volumes "
-        f"were planned before; this round opens {again} of them again and "
-        f"{len(plan.choices) - again} new ones; what is recommended below is for all "
-        "rounds together"
-    )
 
 
 def _progress(line: str) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ from tests.planning import annotator
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPENKBP = "Dataset505_OpenKBPHeadNeckCT"
+NNUNET = "nnUNetv2_plan_and_preprocess"
 
 
 def here(module, *arguments):
@@ -112,13 +114,27 @@ def test_from_scans_to_label_maps(tmp_path):
     assert np.mean(found) == pytest.approx(scored["mean"], abs=0.1)
 
 
+def classes_of(data):
+    declared = read_json(data / "dataset.json")["labels"]
+    return [name for name, value in declared.items() if value]
+
+
+def truth_in(data):
+    """Returns what reads the true label map of a case."""
+
+    def read(case):
+        stored = annotator.read(data / "labelsTr" / f"{case}.nii.gz")
+        return stored.astype(np.uint8)
+
+    return read
+
+
 @pytest.mark.slow
 @pytest.mark.data
 def test_real_scans_go_the_whole_way(tmp_path):
     """OpenKBP's CT: labels serve the played annotator and the scores alone."""
     data = folders.real_folder(OPENKBP)
-    declared = read_json(data / "dataset.json")["labels"]
-    classes = [name for name, value in declared.items() if value]
+    classes = classes_of(data)
     words, trained, tests = go_round(
         elsewhere,
         tmp_path,
@@ -130,9 +146,7 @@ def test_real_scans_go_the_whole_way(tmp_path):
             f"--classes={','.join(classes)}",
         ),
         train_flags=("--seeds=2", "--steps=30", "--width=8", "--depth=3", "--batch=8"),
-        truth=lambda case: annotator.read(data / "labelsTr" / f"{case}.nii.gz").astype(
-            np.uint8
-        ),
+        truth=truth_in(data),
     )
     assert words.startswith("48 of 48 slices")
     assert len(read_dataset(tmp_path / "Dataset501_Made").volumes) == 12
@@ -144,3 +158,41 @@ def test_real_scans_go_the_whole_way(tmp_path):
         np.testing.assert_array_equal(image.affine, source.affine)
         assert image.shape == source.shape
         assert np.asarray(image.dataobj).max() <= len(classes)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.skipif(shutil.which(NNUNET) is None, reason="no nnU-Net")
+def test_nnunet_plans_on_what_came_back_from_real_scans(tmp_path):
+    """nnU-Net itself, as a user calls it: integrity, fingerprint and its own plan."""
+    data = folders.real_folder(OPENKBP)
+    plan, labels, raw = tmp_path / "plan", tmp_path / "labels", tmp_path / "raw"
+    elsewhere(
+        "planning",
+        f"--images={data / 'imagesTr'}",
+        f"--out={plan}",
+        "--budget=24",
+        "--test_patients=2",
+        "--slices_per_volume=2",
+        "--classes=" + ",".join(classes_of(data)),
+    )
+    annotator.annotate(plan, labels, truth_in(data))
+    out = raw / "Dataset501_Made"
+    back = (f"--plan={plan}", f"--labels={labels}", "--empty_is_done")
+    words = elsewhere("planning", "import", *back, f"--export={out}")
+    assert words.startswith("24 of 24 slices, 12 of 12 cases done")
+    paths = {"nnUNet_raw": raw, "nnUNet_preprocessed": tmp_path / "preprocessed"}
+    paths["nnUNet_results"] = tmp_path / "results"
+    done = subprocess.run(
+        [NNUNET, "-d", "501", "--verify_dataset_integrity", "--no_pp", "-np", "2"],
+        env=os.environ | {name: str(path) for name, path in paths.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "verify_dataset_integrity Done" in done.stdout
+    made = paths["nnUNet_preprocessed"] / "Dataset501_Made"
+    assert (made / "nnUNetPlans.json").is_file()
+    shown = read_json(made / "dataset_fingerprint.json")
+    assert len(shown["spacings"]) == 12
