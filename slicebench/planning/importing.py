@@ -275,7 +275,7 @@ def _ticked(path: Path, plan: Mapping[str, Any]) -> set[tuple[str, int]]:
     found: set[tuple[str, int]] = set()
     for item in state.get("done", []):
         case, _, number = str(item).rpartition("/")
-        if not case or not number.isdigit():
+        if not case or not number.isdecimal():
             raise InputError(f"{path}: {item!r} is not <case>/<slice>")
         found.add((case, int(number)))
     return found
