@@ -121,5 +121,15 @@ class Costs:
         return whole * slices_per_volume + max(0, rest)
 
 
+def hours(minutes: float) -> str:
+    """Returns a duration in words.
+
+    >>> hours(95)
+    '1 h 35 min'
+    """
+    hours, rest = divmod(round(minutes), 60)
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
+
+
 _SHARES = ("prevalence", "adjacent")
 _SLACK = 1e-9

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from slicebench.planning import flips, precision, prevalence
 from slicebench.planning.choose import Choice
+from slicebench.planning.costs import hours
 from slicebench.planning.pictures import Planes, jpeg
 from slicebench.planning.plan import Plan
 from slicebench.planning.worklist import Row
@@ -78,7 +79,7 @@ def render(
         volumes=volumes,
         payload=_script_safe({"plan": digest, "volumes": volumes}),
         options=plan.recommendation.options,
-        hours=_hours,
+        hours=hours,
         figure=figure,
         colors=_palette.css(),
         structures=prevalence.in_words(plan.expected),
@@ -118,16 +119,6 @@ def _script_safe(value: Any) -> str:
     """Returns JSON that cannot end the script element it stands in."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _hours(minutes: float) -> str:
-    """Returns a duration in words.
-
-    >>> _hours(95)
-    '1 h 35 min'
-    """
-    hours, rest = divmod(round(minutes), 60)
-    return f"{hours} h {rest} min" if hours else f"{rest} min"
 
 
 def contact_sheet(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from scipy.stats import t as student
 
 from slicebench.data.volumes import Scan
-from slicebench.planning.costs import Costs
+from slicebench.planning.costs import Costs, hours
 from slicebench.planning.evidence import Evidence
 
 _LADDER = (3, 5, 10, 20, 40, 80)
@@ -154,7 +154,7 @@ def in_words(rows: Sequence[Precision], near: bool) -> list[str]:
     more = [row for row in rows if row.patients > now[0].patients]
     lines += [
         f"test set of {row.patients} patients: {row.width:.2f} wide, about "
-        f"{row.minutes:.0f} min"
+        f"{hours(row.minutes)}"
         for row in more[:_MORE]
     ]
     return lines
