@@ -31,6 +31,8 @@ _QUIET = {
     # Workers without a GPU find none, whatever the variables of the driver say.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_enable_metrics_collection": "0",
+    # Importing JAX takes long where many workers begin on a busy machine.
+    "RAY_worker_register_timeout_seconds": "600",
 }
 
 
