@@ -192,29 +192,35 @@ def refuse_other_training(workdir: Path, trials: Any, study: Study) -> None:
       InputError: Network or training of a task differ.
     """
     names = ("network", "training")
-    planned = {
-        (trial.task, trial.dims): {
+    planned: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for trial in study.trials:
+        new: dict[str, Any] = {
             name: json.loads(spec.canonical_json(getattr(trial, name)))
             for name in names
         }
-        for trial in study.trials
-    }
+        found = planned.setdefault((trial.task, trial.dims), {})
+        found[spec.canonical_json(new)] = new
     known = trials[["task", "dims", *names]].drop_duplicates()
     for task, dims, *texts in known.itertuples(index=False):
-        new = planned.get((task, dims))
+        news = planned.get((task, dims))
         old = dict(zip(names, map(json.loads, texts), strict=True))
-        if new is None or spec.canonical_json(new) == spec.canonical_json(old):
+        if news is None or spec.canonical_json(old) in news:
             continue
-        changed = ", ".join(
-            f"{key} {old[name].get(key)} there, {value} now"
-            for name in names
-            for key, value in new[name].items()
-            if old[name].get(key) != value
-        )
+        changes = min((_changes(old, new) for new in news.values()), key=len)
         raise InputError(
-            f"{workdir}: task {task} was trained otherwise there ({changed}); "
-            "use another --workdir"
+            f"{workdir}: task {task} was trained otherwise there "
+            f"({', '.join(changes)}); use another --workdir"
         )
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs, in words."""
+    return [
+        f"{key} {old[name].get(key)} there, {value} now"
+        for name in new
+        for key, value in new[name].items()
+        if old[name].get(key) != value
+    ]
 
 
 class Examples:

@@ -2,12 +2,19 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from slicebench import spec
 from slicebench.errors import InputError
 from slicebench.runner import Options, preview, status_text
 from slicebench.runner.planner import Planner
-from slicebench.runner.record import Examples, describe, write_experiment
+from slicebench.runner.record import (
+    Examples,
+    describe,
+    refuse_other_training,
+    write_experiment,
+)
 from slicebench.runner.session import batches_of
 from tests.runner import small
 
@@ -140,3 +147,26 @@ def test_examples_show_the_ceiling_and_every_density(tmp_path):
         assert file["truth"].shape == file["image"].shape == (3, 32, 32)
         assert file["truth"].any((1, 2)).sum() >= 2
     second.finish()
+
+
+def test_a_folder_may_hold_all_the_trainings_of_an_experiment(tmp_path):
+    # Such as a control that is trained twice as long.
+    first = small.study().trials[0]
+    longer = dataclasses.replace(
+        first, training=dataclasses.replace(first.training, steps=24)
+    )
+    both = dataclasses.replace(small.study(), trials=(longer, first))
+    rows = pd.DataFrame(
+        [
+            {
+                "task": trial.task,
+                "dims": trial.dims,
+                "network": spec.canonical_json(trial.network),
+                "training": spec.canonical_json(trial.training),
+            }
+            for trial in both.trials
+        ]
+    )
+    refuse_other_training(tmp_path, rows, both)
+    with pytest.raises(InputError, match=r"\(steps 24 there, 12 now\)"):
+        refuse_other_training(tmp_path, rows, small.study())
