@@ -203,7 +203,7 @@ def refuse_other_training(workdir: Path, trials: Any, study: Study) -> None:
     known = trials[["task", "dims", *names]].drop_duplicates()
     for task, dims, *texts in known.itertuples(index=False):
         news = planned.get((task, dims))
-        old = dict(zip(names, map(json.loads, texts), strict=True))
+        old: dict[str, Any] = dict(zip(names, map(json.loads, texts), strict=True))
         if news is None or spec.canonical_json(old) in news:
             continue
         changes = min((_changes(old, new) for new in news.values()), key=len)
