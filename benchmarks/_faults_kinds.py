@@ -13,6 +13,7 @@ from benchmarks._faults_run import Run
 _CHECKPOINT = "checkpoints/batch-*/[0-9]*"
 _PART = "trials/part-*.parquet"
 _NOBODY = 65534
+_TRIES = 5
 
 _JUMPS = """
 import time
@@ -51,11 +52,26 @@ def _signalled(number: signal.Signals) -> Callable[[Run], str]:
 
 
 def _killed_with_checkpoint(run: Run) -> list[Path]:
-    process = run.start()
-    run.wait_for(process, _CHECKPOINT)
-    process.kill()
-    process.wait()
-    return [path for path in run.workdir.glob(f"{_CHECKPOINT}/**/*") if path.is_file()]
+    """Kills the run while a complete checkpoint is there; returns its files.
+
+    Raises:
+      RuntimeError: Whenever it was killed there was none.
+    """
+    for _ in range(_TRIES):
+        process = run.start()
+        run.wait_for(process, _CHECKPOINT)
+        process.kill()
+        process.wait()
+        # Those that are being written have a longer name.
+        folders = [path for path in run.workdir.glob(_CHECKPOINT) if _complete(path)]
+        files = [path for folder in folders for path in folder.rglob("*")]
+        if found := [path for path in files if path.is_file()]:
+            return found
+    raise RuntimeError(f"no complete checkpoint after {_TRIES} kills")
+
+
+def _complete(path: Path) -> bool:
+    return path.name.isdecimal()
 
 
 def _killed_with_part(run: Run) -> None:
