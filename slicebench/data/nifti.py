@@ -7,6 +7,7 @@ contradict each other.
 
 import gzip
 import io
+import logging
 import math
 import struct
 import zlib
@@ -47,6 +48,9 @@ _SLACK = 1 << 20
 """Bytes that may follow the voxels, such as padding."""
 _RATIO = 1100
 """More bytes than deflate can ever make of one."""
+# nibabel logs each thing that is odd about a header, several times; messages here say
+# what is wrong with a file, once.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
 _DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error)
 _RIGID = 2
 """Codes up to this one mean scanner space; higher ones mean a template's."""
