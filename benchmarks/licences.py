@@ -128,12 +128,14 @@ def main(_: list[str]) -> None:
     text = f"""# Dependencies
 
 Written by `python -m benchmarks.licences`: the {len(found)} packages that the suite
-runs with, extras left out, with the licence that each package states. Licences of the GPL family among them: {copyleft}.
+runs with, extras left out, with the licence that each package states.
+Licences of the GPL family among them: {copyleft}.
 
 {markdown(found)}
 
 Known vulnerabilities: not done, no network where this was written. With a
-network, `pip-audit -r requirements.txt` compares the pinned versions with the public advisories.
+network, `pip-audit -r requirements.txt` compares the
+pinned versions with the public advisories.
 """
     if _PAGE.value:
         Path(_PAGE.value).write_text(text, encoding="utf-8")

@@ -122,7 +122,10 @@ def _content(
     if encoding in ("gzip", "gz"):
         if size > len(body) * _RATIO:
             raise ValueError(f"{len(body)} packed bytes cannot hold {size}")
-        body = zlib.decompressobj(31).decompress(body, size)
+        try:
+            body = zlib.decompressobj(31).decompress(body, size)
+        except zlib.error as error:
+            raise ValueError(f"truncated or damaged gzip voxels: {error}") from None
     elif encoding != "raw":
         raise ValueError(f"NRRD `encoding` is {encoding!r}; allowed: raw, gzip")
     if len(body) < size:
