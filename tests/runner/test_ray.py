@@ -269,6 +269,12 @@ def flags(workdir, *given):
     )
 
 
+def checkpointed(workdir):
+    """Batches that have a complete checkpoint."""
+    found = workdir.glob("checkpoints/batch-*/*")
+    return {path.parent.name for path in found if path.name.isdecimal()}
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A local run."""
@@ -306,14 +312,14 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path, whole, number, stat
     dealt = tmp_path / "dealt"
     given = flags(dealt, "--executor=ray", "--checkpoint_seconds=0")
     process = command.start(*given)
-    while process.poll() is None and not list(dealt.glob("checkpoints/batch-*/[0-9]*")):
+    while process.poll() is None and not checkpointed(dealt):
         time.sleep(0.05)
     process.send_signal(number)
     outcome = command.finish(process)
     assert outcome.status == status, outcome.err
     assert len(outcome.errors) == 1
     assert len(results.Store(dealt).done()) < 5
-    assert list(dealt.glob("checkpoints/batch-*/[0-9]*"))
+    assert checkpointed(dealt)
     outcome = command.finish(command.start(*given))
     assert outcome.status == 0, outcome.err
     assert "goes on from step" in outcome.err
@@ -354,10 +360,7 @@ def test_a_node_is_killed_during_the_run(tmp_path, monkeypatch):
             "--executor=ray",
             f"--ray_address={cluster.address}",
         )
-        checkpoints = dealt / "checkpoints"
-        while process.poll() is None:
-            if len({path.parent for path in checkpoints.glob("batch-*/[0-9]*")}) >= 2:
-                break
+        while process.poll() is None and len(checkpointed(dealt)) < 2:
             time.sleep(0.05)
         cluster.remove_node(second, allow_graceful=False)
         outcome = command.finish(process)
