@@ -39,7 +39,7 @@ def estimate(run: _reading.Run) -> Numbers:
     Raises:
       InputError: experiment.json cannot be used.
     """
-    summary = statistics.write_summary(run.workdir)
+    summary = statistics.write_summary(run.workdir, run.scores)
     cells = _cells.with_share(_cells.with_arms(_table(run, by_class=False)))
     best = summary["best_allocations"]
     cells["half_width"] = (cells["high"] - cells["low"]) / 2

@@ -57,10 +57,11 @@ def _in_slices(row: Mapping[str, Any], task: Mapping[str, Any]) -> tuple[float, 
     quota = int(row["slices_per_volume"])
     chosen = row.get("chosen_slices")
     # Pool indices ascend volume by volume, so equal quotas lie in equal runs.
-    if chosen is not None and len(chosen) and len(chosen) % quota == 0:
+    known = isinstance(chosen, (list, tuple, np.ndarray))
+    if known and len(chosen) and len(chosen) % quota == 0:
         runs = np.asarray(chosen, int).reshape(-1, quota)
         return float(np.diff(runs, axis=1).mean()), CHOSEN
     coverage = row.get("coverage")
-    if coverage is not None and coverage > 0:
+    if not pd.isna(coverage) and coverage > 0:
         return 1 / float(coverage), _COVERAGE
     return float(task.get("median_slices") or np.nan) / quota, _DEPTH

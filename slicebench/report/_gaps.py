@@ -71,7 +71,8 @@ def missing_trials(run: _reading.Run) -> Table:
     planned = int(run.experiment["num_trials"])
     rows: list[dict[str, Any]] = []
     most = _most(run.trials)
-    for cell, part in _frames.groups(run.trials, list(spec.CELL_FIELDS)):
+    factors = list(spec.CELL_FIELDS)
+    for cell, part in _frames.groups(run.trials[factors], factors):
         wanted = max(_wanted(run.experiment, cell), most[_kind(cell)])
         if len(part) < wanted:
             rows.append(
@@ -108,7 +109,8 @@ def _most(trials: pd.DataFrame) -> Counter[tuple[Any, ...]]:
     of them where it was not decided early.
     """
     most: Counter[tuple[Any, ...]] = Counter()
-    for cell, part in _frames.groups(trials, list(spec.CELL_FIELDS)):
+    factors = list(spec.CELL_FIELDS)
+    for cell, part in _frames.groups(trials[factors], factors):
         most[_kind(cell)] = max(most[_kind(cell)], len(part))
     return most
 

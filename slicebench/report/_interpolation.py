@@ -111,6 +111,7 @@ def effects(
         run.trials,
         margins={},
         resamples=1,
+        supplement=False,
     )
     margins = {_place(entry): entry["value"] for entry in summary["margins"]}
     rows: list[_frames.Record] = []
@@ -180,8 +181,12 @@ def _arm(cell: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 
 def _distance(run: _reading.Run, cell: Mapping[str, Any]) -> dict[str, Any]:
-    names = (*_cells.GROUP, *_SAME, *_FREE)
-    trials = _frames.where(run.trials, {name: cell[name] for name in names})
+    place = (str(cell["task"]), str(cell["target"]), str(cell["dims"]), "dice")
+    table = run.results[place].table
+    names = (*_SAME, *_FREE)
+    cells = table.matching({name: cell[name] for name in names})
+    rows = np.sort(np.concatenate([table.at[table.rows[found]] for found in cells]))
+    trials = run.trials.iloc[rows]
     gap = _gap_mm.gap(trials, run.experiment["tasks"])
     return {
         "coverage": float(np.mean(_frames.floats(trials, "coverage"))),

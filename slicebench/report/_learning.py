@@ -22,6 +22,7 @@ from slicebench.report import (
     _words,
 )
 from slicebench.report._tables import Column
+from slicebench.results import ListColumn
 
 _TEXT = (
     "The running loss on the labelled slices (cross-entropy and soft Dice), averaged "
@@ -36,8 +37,8 @@ def learning(run: _reading.Run) -> _part.Part | None:
     """Returns the section on learning curves, None where none are stored."""
     if "loss_curve" not in run.trials:
         return None
-    curves = _frames.keep(run.trials, run.trials["loss_curve"].notna())
-    curves = _frames.where(curves, {"status": "ok"})
+    known = run.trials["loss_curve"].notna() & (run.trials["status"] == "ok")
+    curves = _frames.keep(run.trials[[*_KEYS, "loss_curve"]], known)
     frame = _means(curves)
     if frame.empty:
         return None
@@ -69,7 +70,8 @@ def learning(run: _reading.Run) -> _part.Part | None:
 def _means(trials: pd.DataFrame) -> pd.DataFrame:
     rows: list[_frames.Record] = []
     for key, part in _frames.groups(trials, _KEYS):
-        curves = [np.asarray(curve, float) for curve in part["loss_curve"]]
+        lists = ListColumn(part["loss_curve"])
+        curves = [lists[row].astype(float) for row in range(len(part))]
         points = min(len(curve) for curve in curves)
         if not points:
             continue

@@ -13,7 +13,14 @@ import pyarrow.parquet as pq
 from slicebench import spec, statistics
 from slicebench.errors import InputError
 from slicebench.report import _compatible, _reading
-from slicebench.results import Store, read_json, write_json_atomic
+from slicebench.results import (
+    Store,
+    read_json,
+    read_trials_compactly,
+    scores_of,
+    stream_scores,
+    write_json_atomic,
+)
 
 _MARK = "merged_from"
 """Field of experiment.json that tells a merged folder from one that was run."""
@@ -26,8 +33,7 @@ class _Source(NamedTuple):
 
     folder: Path
     experiment: dict[str, Any]
-    trials: pd.DataFrame
-    results: pd.DataFrame
+    trials: set[str]
     compute: dict[str, Any]
     looks: dict[str, Any]
 
@@ -77,11 +83,13 @@ def _check_target(workdirs: Sequence[Path], out: Path) -> None:
 def _read(folder: Path) -> _Source:
     experiment = _reading.read_experiment(folder)
     store = Store(folder)
+    trials = read_trials_compactly(store)["trial_id"]
+    for _ in stream_scores(store):
+        pass  # Damage is told before anything is written.
     return _Source(
         folder,
         experiment,
-        store.read_trials(),
-        store.read_results(),
+        set(trials),
         _read_if_there(folder / "compute.json"),
         _read_if_there(folder / statistics.LOOKS_FILE),
     )
@@ -94,10 +102,12 @@ def _read_if_there(path: Path) -> dict[str, Any]:
 def _refuse_conflicts(sources: Sequence[_Source]) -> None:
     """Raises InputError where a trial has other scores in another folder."""
     for one, other in itertools.combinations(sources, 2):
-        common = set(one.trials["trial_id"]) & set(other.trials["trial_id"])
-        sides = [_scores(source.results, common) for source in (one, other)]
+        common = one.trials & other.trials
+        if not common:
+            continue
+        sides = [scores_of(Store(source.folder), common) for source in (one, other)]
         if not sides[0].equals(sides[1]):
-            differ = next(name for name in sorted(common) if _differs(name, one, other))
+            differ = next(name for name in sorted(common) if _differs(name, *sides))
             raise InputError(
                 f"{one.folder} and {other.folder} hold trial {differ} with different "
                 "scores: it was trained twice, on unlike machines or versions; leave "
@@ -105,14 +115,12 @@ def _refuse_conflicts(sources: Sequence[_Source]) -> None:
             )
 
 
-def _differs(trial: str, one: _Source, other: _Source) -> bool:
-    sides = [_scores(source.results, {trial}) for source in (one, other)]
-    return not sides[0].equals(sides[1])
-
-
-def _scores(results: pd.DataFrame, trials: set[str]) -> pd.DataFrame:
-    chosen = cast(pd.DataFrame, results.loc[results["trial_id"].isin(list(trials))])
-    return chosen.reset_index(drop=True)
+def _differs(trial: str, *scores: pd.DataFrame) -> bool:
+    one, other = (
+        cast(pd.DataFrame, side.loc[side["trial_id"] == trial]).reset_index(drop=True)
+        for side in scores
+    )
+    return not one.equals(other)
 
 
 def _copy_parts(sources: Sequence[_Source], out: Path) -> None:
@@ -262,7 +270,7 @@ def _planned(sources: Sequence[_Source]) -> int:
         tasks = frozenset(str(task["name"]) for task in source.experiment["tasks"])
         planned = int(source.experiment["num_trials"])
         groups[tasks] = max(planned, groups.get(tasks, 0))
-    finished = {name for source in sources for name in source.trials["trial_id"]}
+    finished = {name for source in sources for name in source.trials}
     return max(sum(groups.values()), len(finished))
 
 

@@ -96,8 +96,8 @@ def _choosing(run: _reading.Run) -> str:
             for name in filled
         ]
         masks = f" Masks between annotated slices were filled by {_list(cited)}."
-    swept = run.trials.loc[run.trials["strategy"] != "all"]
-    budgets = sorted({int(value) for value in swept["budget"]})
+    swept = run.trials.loc[run.trials["strategy"] != "all", "budget"]
+    budgets = sorted({int(value) for value in swept})
     return (
         f"Budgets of {_list(budgets)} annotated slices were spread over volumes in "
         f"several allocations where the experiment asks for it {{source}}. Slices were "

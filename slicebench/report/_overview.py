@@ -50,7 +50,7 @@ def run_counts(run: _reading.Run, num_cells: int) -> dict[str, int]:
         "trials diverged": run.trials["status"].to_list().count("diverged"),
         "cells": num_cells,
         "seeds a cell": run.most_seeds,
-        "test cases": len(set(run.results["case"])),
+        "test cases": len(run.results.cases),
         "tasks": len({task["name"] for task in run.experiment["tasks"]}),
     }
 

@@ -22,8 +22,9 @@ class Run:
     Attributes:
       workdir: Its work folder.
       experiment: Content of experiment.json.
-      trials: One row a finished trial.
-      results: One row a score.
+      trials: One row a finished trial, networks on all labels one cell over folds.
+      scores: Scores and trials as they were stored.
+      results: The same scores, of `trials`.
       compute: Content of compute.json, empty without it.
       examples: Example predictions by task; none where images are not wanted.
     """
@@ -31,7 +32,8 @@ class Run:
     workdir: Path
     experiment: dict[str, Any]
     trials: pd.DataFrame
-    results: pd.DataFrame
+    scores: statistics.ScoreIndex
+    results: statistics.ScoreIndex
     compute: dict[str, Any]
     examples: dict[str, _examples.Examples]
 
@@ -89,14 +91,16 @@ def read_run(workdir: Path, *, images: bool = True) -> Run:
         damaged.
     """
     experiment = read_experiment(workdir)
-    store = Store(workdir)
+    scores = statistics.read_index(Store(workdir))
+    trials = statistics.unite_ceilings(scores.trials)
     compute = workdir / "compute.json"
     pictures = sorted((workdir / "examples").glob("*.npz")) if images else []
     return Run(
         workdir=workdir,
         experiment=experiment,
-        trials=statistics.unite_ceilings(store.read_trials()),
-        results=statistics.split_false_positives(store.read_results()),
+        trials=trials,
+        results=scores.among(trials),
+        scores=scores,
         compute=read_json(compute) if compute.is_file() else {},
         examples={file.stem: _examples.read_examples(file) for file in pictures},
     )

@@ -82,35 +82,37 @@ def _best_cells(cells: pd.DataFrame) -> list[_frames.Record]:
 def _section(run: _reading.Run, cell: Mapping[str, Any]) -> pd.DataFrame:
     """Returns one row a class and case, the worst case first."""
     place = {name: cell[name] for name in _cells.GROUP}
-    scores = _frames.where(run.results, {**place, "metric": "dice"})
-    chosen = _trials(run.trials, {name: cell[name] for name in spec.CELL_FIELDS})
-    tops = _trials(run.trials, {**place, "strategy": statistics.CEILING})
-    rest = _frames.keep(run.trials, run.trials["strategy"] != statistics.CEILING)
+    named = (str(cell["task"]), str(cell["target"]), str(cell["dims"]), "dice")
+    tops = {**place, "strategy": statistics.CEILING}
     keys = ["class_name", "case"]
-    here = _of(scores, chosen).groupby(keys)["score"]
+    factors = {name: cell[name] for name in spec.CELL_FIELDS}
+    here = _tidy(run, named, factors).groupby(keys)["score"]
+    swept = (run.trials["strategy"] != statistics.CEILING).to_numpy(bool)
     table = pd.DataFrame(
         {
             "estimate": here.mean(),
             "sd": here.std(),
             "missed": here.agg(lambda values: float((values == 0).mean())),
             "num_trials": here.size(),
-            "all_cells": _of(scores, rest).groupby(keys)["score"].mean(),
-            "ceiling": _of(scores, tops).groupby(keys)["score"].mean(),
+            "all_cells": statistics.case_means(run.results, named, swept),
+            "ceiling": _tidy(run, named, tops).groupby(keys)["score"].mean(),
         }
     )
     table = table.dropna(subset=["estimate"]).reset_index()
     table = table.sort_values(["estimate", "case", "class_name"], ignore_index=True)
-    named = {**place, "cell": _cells.cell_name(cell)}
-    return pd.DataFrame({**{k: [v] * len(table) for k, v in named.items()}}).join(table)
+    words = {**place, "cell": _cells.cell_name(cell)}
+    return pd.DataFrame({**{k: [v] * len(table) for k, v in words.items()}}).join(table)
 
 
-def _trials(trials: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
-    known = {name: value for name, value in values.items() if not pd.isna(value)}
-    return _frames.where(trials, known)
-
-
-def _of(scores: pd.DataFrame, trials: pd.DataFrame) -> Any:
-    return _frames.keep(scores, scores["trial_id"].isin(trials["trial_id"].tolist()))
+def _tidy(
+    run: _reading.Run, place: tuple[str, str, str, str], values: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Returns class, case and score of the trials with some values."""
+    mask = np.ones(len(run.trials), bool)
+    for name, value in values.items():
+        if not pd.isna(value):
+            mask &= (run.trials[name] == value).fillna(value=False).to_numpy(bool)
+    return statistics.case_scores(run.results, place, mask)
 
 
 _COLUMNS = (

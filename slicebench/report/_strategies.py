@@ -78,7 +78,12 @@ def differences(
         return pd.DataFrame(columns=list(_COLUMNS))
     contrasts = [_contrast(cell, other) for cell, other in pairs]
     entries = statistics.evaluate(
-        contrasts, run.results, run.trials, margins={}, resamples=1
+        contrasts,
+        run.results,
+        run.trials,
+        margins={},
+        resamples=1,
+        supplement=False,
     )
     margins = {_place(entry): entry["value"] for entry in summary["margins"]}
     planned = _planned(summary["contrasts"])

@@ -7,19 +7,31 @@ complete: a results part without it counts for nothing.
 
 from slicebench.results._forms import Need, check_form
 from slicebench.results._json import read_json, write_json_atomic
+from slicebench.results._lists import ListColumn
 from slicebench.results._rows import Row
 from slicebench.results._schema import RESULTS, STATUSES, TRIALS
+from slicebench.results._scores import (
+    Piece,
+    read_trials_compactly,
+    scores_of,
+    stream_scores,
+)
 from slicebench.results._store import Store, read_many
 
 __all__ = [
     "RESULTS",
     "STATUSES",
     "TRIALS",
+    "ListColumn",
     "Need",
+    "Piece",
     "Row",
     "Store",
     "check_form",
     "read_json",
     "read_many",
+    "read_trials_compactly",
+    "scores_of",
+    "stream_scores",
     "write_json_atomic",
 ]

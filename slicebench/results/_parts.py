@@ -6,6 +6,7 @@
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,18 +39,7 @@ def read_part(path: Path, schema: Any, columns: list[str] | None = None) -> Any:
         than such rows.
     """
     try:
-        file = _open(path)
-        found: Any = file.schema_arrow
-        mark = (found.metadata or {}).get(METADATA_KEY, b"none")
-        number = mark.decode("utf-8", "replace")
-        if number != str(spec.RESULTS_SCHEMA):
-            raise InputError(
-                f"{path}: results schema {shown(number)[1:-1]}, this version reads "
-                f"{spec.RESULTS_SCHEMA}"
-            )
-        later = {name for name, _, _ in LATER} - set(found.names)
-        wanted = [name for name in columns or schema.names if name not in later]
-        _check_columns(path, found, schema, wanted)
+        file, wanted, later = _checked(path, schema, columns)
         table = file.read(columns=wanted)
     except InputError:
         raise
@@ -64,6 +54,31 @@ def read_part(path: Path, schema: Any, columns: list[str] | None = None) -> Any:
     return table
 
 
+def read_pieces(path: Path, schema: Any, columns: list[str]) -> Iterator[Any]:
+    """Yields a part as Arrow tables of bounded size, their values checked.
+
+    Args:
+      path: Its file.
+      schema: `RESULTS` or `TRIALS`.
+      columns: Which columns; `status` must be one.
+
+    Raises:
+      InputError: As `read_part`.
+    """
+    try:
+        file, wanted, _ = _checked(path, schema, columns)
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=wanted)
+            _check_values(path, table, schema)
+            yield table
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        raise InputError(
+            f"{path}: not a readable Parquet file ({_first_line(error)})"
+        ) from error
+
+
 def damage(path: Path) -> str | None:
     """Returns what is wrong with a part's file; only its description is read."""
     if not path.exists():
@@ -73,6 +88,25 @@ def damage(path: Path) -> str | None:
     except _DAMAGE as error:
         return f"not a readable Parquet file ({_first_line(error)})"
     return None
+
+
+def _checked(
+    path: Path, schema: Any, columns: list[str] | None
+) -> tuple[Any, list[str], set[str]]:
+    """Opens a part; returns it, the columns to read, and those that came later."""
+    file = _open(path)
+    found: Any = file.schema_arrow
+    mark = (found.metadata or {}).get(METADATA_KEY, b"none")
+    number = mark.decode("utf-8", "replace")
+    if number != str(spec.RESULTS_SCHEMA):
+        raise InputError(
+            f"{path}: results schema {shown(number)[1:-1]}, this version reads "
+            f"{spec.RESULTS_SCHEMA}"
+        )
+    later = {name for name, _, _ in LATER} - set(found.names)
+    wanted = [name for name in columns or schema.names if name not in later]
+    _check_columns(path, found, schema, wanted)
+    return file, wanted, later
 
 
 def _open(path: Path) -> Any:
@@ -114,7 +148,9 @@ def _check_values(path: Path, table: Any, schema: Any) -> None:
     faults = [
         f"column {field.name} lacks {table.column(field.name).null_count} values"
         for field in schema
-        if not field.nullable and table.column(field.name).null_count
+        if not field.nullable
+        and field.name in table.column_names
+        and table.column(field.name).null_count
     ]
     statuses = cast(list[str], _compute.unique(table.column("status")).to_pylist())
     faults += [

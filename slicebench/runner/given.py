@@ -5,7 +5,8 @@ import dataclasses
 from slicebench import spec
 from slicebench.data.prepared import PreparedTask
 from slicebench.runner.inputs import Inputs
-from slicebench.runner.study import Study, make_program, make_trial
+from slicebench.runner.programs import make_program
+from slicebench.runner.study import Study, make_trial
 
 GIVEN = "annotated"
 """Strategy name of slices that an annotator has done, whoever chose them."""

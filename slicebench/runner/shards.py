@@ -1,5 +1,6 @@
 """Shares of a study for job arrays: disjoint, of about equal work."""
 
+import heapq
 import math
 from collections.abc import Sequence
 
@@ -36,11 +37,12 @@ def share_of(
         )
     costs = [work(trial, programs[trial.program]) for trial in trials]
     order = sorted(range(len(trials)), key=lambda place: -costs[place])
-    loads = [0.0] * shard.count
+    # Of shares with equal work the first is next, so the deal is one of a kind.
+    loads = [(0.0, share) for share in range(shard.count)]
     mine: list[int] = []
     for place in order:
-        least = loads.index(min(loads))
-        loads[least] += costs[place]
+        load, least = loads[0]
+        heapq.heapreplace(loads, (load + costs[place], least))
         if least == shard.index:
             mine.append(place)
     return tuple(trials[place] for place in sorted(mine))

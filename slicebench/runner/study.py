@@ -1,6 +1,7 @@
 """An experiment resolved on its tasks: programs, trials and contrasts."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -10,7 +11,6 @@ from slicebench.data.loading import load_task
 from slicebench.data.phantoms import make_phantom
 from slicebench.data.prepared import PreparedTask
 from slicebench.errors import InputError
-from slicebench.models.topology import plan_volumetric
 from slicebench.runner.cells import (
     AXES_THAT_FIT,
     CEILING,
@@ -19,24 +19,16 @@ from slicebench.runner.cells import (
     make_cells,
     plan_contrasts,
 )
-from slicebench.runner.experiments import load_experiment, override, resolve
+from slicebench.runner.experiments import load_experiment, override
 from slicebench.runner.inputs import Inputs
 from slicebench.runner.look_plan import plan_looks, reachable_looks
 from slicebench.runner.options import Options
+from slicebench.runner.programs import name_of, program_maker
 
 _log = logging.getLogger(__name__)
 
-_SLICE_STEP = 256
-"""Bank sizes are padded to this, so that folds share compiled programs."""
-
 _SLOT_STEP = 64
 """Room for interpolated slices is padded to this, for the same reason."""
-
-_TRAINING_CHOICES = {
-    "optimizer": ("adamw", "sgd"),
-    "decay": ("cosine", "polynomial"),
-    "sampling": ("balanced", "uniform"),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -201,26 +193,32 @@ def _resolve(
     contrasts, dropped = plan_contrasts(experiment, info, first.target, cells)
     programs: dict[str, spec.Program] = {}
     trials: list[spec.Trial] = []
+    digest = functools.cache(inputs.digest)
     for dims in experiment.dims:
         ours = [cell for cell in cells if cell.factors["dims"] == dims]
-        slots = _pseudo_slots(ours, folds)
+        make = program_maker(
+            experiment,
+            dataclasses.replace(info, dims=dims),
+            _pseudo_slots(ours, folds),
+        )
         most = max((cell.seeds for cell in ours), default=0)
         for seed in range(most):
             task = folds[seed % len(folds)]
             for cell in ours:
                 if seed >= cell.seeds:
                     continue
-                filled = cell.factors["interpolation"] != "none"
-                program = make_program(
-                    task,
-                    experiment,
-                    dataclasses.replace(info, dims=dims),
-                    steps=cell.factors["steps"],
-                    slots=slots if filled else 0,
-                )
-                programs[program.name] = program
+                program = make(task, cell)
+                programs[name_of(program)] = program
+                read = digest(cell.factors["features"], cell.factors["volume_strategy"])
                 trials += [
-                    make_trial(task, program, cell.factors, (seed, training), inputs)
+                    make_trial(
+                        task,
+                        program,
+                        cell.factors,
+                        (seed, training),
+                        inputs,
+                        inputs_digest=read,
+                    )
                     for training in _training_seeds(experiment, cell, seed)
                 ]
     return Study(
@@ -277,26 +275,6 @@ def _smallest(folds: list[PreparedTask]) -> spec.TaskInfo:
     )
 
 
-def _training(training: spec.Training, task: PreparedTask) -> spec.Training:
-    """Allows mirroring only where the task does; checks what is chosen by name.
-
-    Raises:
-      InputError: An optimiser, decay or sampling that does not exist.
-    """
-    for name, allowed in _TRAINING_CHOICES.items():
-        given = getattr(training, name)
-        if given not in allowed:
-            raise InputError(
-                f"training of task {task.name}: {name} {given!r} does not exist; "
-                f"allowed: {', '.join(allowed)}"
-            )
-    flip = training.augmentation.flip and task.flip
-    augmentation = dataclasses.replace(training.augmentation, flip=flip)
-    if flip and task.mirror_axis:
-        augmentation = dataclasses.replace(augmentation, flip_axis=task.mirror_axis)
-    return dataclasses.replace(training, augmentation=augmentation)
-
-
 def _pseudo_slots(cells: list[Cell], folds: list[PreparedTask]) -> int:
     """Returns room for the interpolated slices of any trial of these cells."""
     deepest = max(case.depth for task in folds for case in task.pool)
@@ -312,56 +290,25 @@ def _pseudo_slots(cells: list[Cell], folds: list[PreparedTask]) -> int:
     return -(-needed // _SLOT_STEP) * _SLOT_STEP
 
 
-def make_program(
-    task: PreparedTask,
-    experiment: spec.Experiment,
-    info: spec.TaskInfo,
-    *,
-    steps: int,
-    slots: int,
-) -> spec.Program:
-    """Returns what compiles a task's trials of one number of steps.
-
-    Raises:
-      InputError: Network or training do not fit the task.
-    """
-    dims = info.dims
-    network = resolve(experiment.network, info)
-    training = _training(resolve(experiment.training, info), task)
-    training = dataclasses.replace(training, steps=steps)
-    lowest = 2 ** (network.depth - 1)
-    if dims == "2d" and any(side % lowest for side in task.grid):
-        raise InputError(
-            f"network depth {network.depth}: the grid {task.grid} of task {task.name} "
-            f"must divide by {lowest}"
-        )
-    slices = sum(case.depth for case in task.pool)
-    return spec.Program(
-        dims=dims,
-        network=network,
-        training=training,
-        grid=task.grid,
-        channels=len(task.channels),
-        classes=len(task.classes) + 1,
-        slices=-(-slices // _SLICE_STEP) * _SLICE_STEP,
-        precision=experiment.precision,
-        volumetric=None
-        if dims == "2d"
-        else plan_volumetric(
-            network, training.patch, task.grid, info.median_slices, info.spacing
-        ),
-        pseudo_slots=slots,
-    )
-
-
 def make_trial(
     task: PreparedTask,
     program: spec.Program,
     factors: dict[str, Any],
     seeds: tuple[int, int],
     inputs: Inputs,
+    *,
+    inputs_digest: str | None = None,
 ) -> spec.Trial:
-    """Returns the trial of a cell with its selection and its training seed."""
+    """Returns the trial of a cell with its selection and its training seed.
+
+    Args:
+      task: The prepared task.
+      program: What compiles it.
+      factors: The cell's.
+      seeds: Of selection and training.
+      inputs: What selections read beyond the pool's images.
+      inputs_digest: `inputs.digest` of its factors, where that is at hand.
+    """
     factors = {name: value for name, value in factors.items() if name != "steps"}
     if factors["strategy"] == CEILING:
         # The ceiling's pool differs a little between folds.
@@ -378,8 +325,10 @@ def make_trial(
         training_seed=seeds[1],
         network=program.network,
         training=program.training,
-        program=program.name,
+        program=name_of(program),
         context=task.context,
-        inputs_digest=inputs.digest(factors["features"], factors["volume_strategy"]),
+        inputs_digest=inputs_digest
+        if inputs_digest is not None
+        else inputs.digest(factors["features"], factors["volume_strategy"]),
         **factors,
     )

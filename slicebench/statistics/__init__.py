@@ -5,6 +5,7 @@ p values adjusted in families, and verdicts. NumPy, SciPy and pandas only: a
 report can be rebuilt anywhere.
 """
 
+from slicebench.statistics._cases import case_means, case_scores
 from slicebench.statistics._cells import (
     CEILING,
     best_allocation,
@@ -23,6 +24,7 @@ from slicebench.statistics._effects import (
     mean_over_classes,
 )
 from slicebench.statistics._evaluate import evaluate, families
+from slicebench.statistics._index import ScoreIndex
 from slicebench.statistics._intervals import (
     Components,
     Estimate,
@@ -73,6 +75,7 @@ from slicebench.statistics._ranking import (
 )
 from slicebench.statistics._replay import LOOKS_FILE, overall_state, replay_looks
 from slicebench.statistics._strata import strata_means
+from slicebench.statistics._stream import read_index
 from slicebench.statistics._summary import summarise, summarise_tables, write_summary
 from slicebench.statistics._verdicts import VERDICTS, decide, holm
 
@@ -94,8 +97,11 @@ __all__ = [
     "Margin",
     "Pooled",
     "Ranking",
+    "ScoreIndex",
     "best_allocation",
     "bootstrap_interval",
+    "case_means",
+    "case_scores",
     "cases_needed",
     "cell_table",
     "contrast_overlaps",
@@ -122,6 +128,7 @@ __all__ = [
     "random_effects",
     "rank_distribution",
     "rank_strategies",
+    "read_index",
     "replay_looks",
     "resample",
     "resolvable",

@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from slicebench import spec
 from slicebench.errors import InputError
-from slicebench.statistics import _components, _effects, _intervals
+from slicebench.statistics import _components, _effects, _index, _intervals
 from slicebench.statistics._evaluate import LEVEL, unseen_class
 
 CEILING = "all"
@@ -32,7 +32,7 @@ def unite_ceilings(trials: pd.DataFrame) -> pd.DataFrame:
     """
     mask = trials["strategy"] == CEILING
     place = ["task", "target", "dims", "steps", "network", "training"]
-    united = trials.copy()
+    united = trials.copy(deep=False)
     for column in ("budget", "num_volumes"):
         largest = trials[mask].groupby(place)[column].transform("max")
         united.loc[mask, column] = largest
@@ -62,12 +62,15 @@ def split_false_positives(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def cell_table(
-    results: pd.DataFrame, trials: pd.DataFrame, *, by_class: bool = False
+    results: pd.DataFrame | _index.ScoreIndex,
+    trials: pd.DataFrame,
+    *,
+    by_class: bool = False,
 ) -> pd.DataFrame:
     """Returns one row a cell and metric, with estimate and 95 % interval.
 
     Args:
-      results: Tidy scores.
+      results: Tidy scores, or their index.
       trials: Trials table.
       by_class: One row a class instead of the mean over classes.
 
@@ -81,17 +84,23 @@ def cell_table(
       Without an interval low and high are NaN. Scores are not turned: lower
       HD95 is better here.
     """
-    index = _effects.index_scores(results, trials)
+    index = _index.index_scores(results, trials)
     rows: list[dict[str, Any]] = []
+    described: dict[int, _Described] = {}
     for (task, target, dims, metric), scores in index.items():
         place = {"task": task, "target": target, "dims": dims}
-        parts = _split_classes(scores) if by_class else {"all": scores}
+        parts = {"all": scores}
+        if by_class:
+            parts = {name: scores.of_class(n) for n, name in enumerate(scores.classes)}
+        if id(scores.table) not in described:
+            described[id(scores.table)] = _Described(scores.table)
         for class_name, part in parts.items():
             named = {"class_name": class_name, "metric": metric}
-            for cell, members in _members(scores.trials).items():
-                row = _cell_row(part, cell, members)
+            for cell in scores.rows:
+                row = _cell_row(part, cell)
                 if row is not None:
-                    rows.append({**place, **row, **named})
+                    about = described[id(scores.table)].of(cell)
+                    rows.append({**place, **row, **about, **named})
     columns = [*spec.CELL_FIELDS, *_COLUMNS]
     table = pd.DataFrame(rows, columns=columns)
     density = table["slices_per_volume"].astype("Int64")
@@ -131,7 +140,7 @@ _COLUMNS = (
 
 
 def best_allocation(
-    results: pd.DataFrame,
+    results: pd.DataFrame | _index.ScoreIndex,
     trials: pd.DataFrame,
     *,
     where: Mapping[str, Any],
@@ -147,7 +156,7 @@ def best_allocation(
     between the comparisons (Bonferroni).
 
     Args:
-      results: Tidy scores.
+      results: Tidy scores, or their index.
       trials: Trials table.
       where: Factor values that leave one cell an allocation: task, target,
         dims, budget, strategy, interpolation and so on.
@@ -175,50 +184,65 @@ def best_allocation(
             )
             row["p_best"] = min(1.0, smallest * others)
             row["in_set"] = row["p_best"] > 1 - level
-    except _effects.NotComparableError as error:
+    except _index.NotComparableError as error:
         raise InputError(f"best allocation where {dict(where)}: {error}") from error
     sign = _effects.orientation(metric)
     return sorted(rows, key=lambda row: -sign * row["mean"])
 
 
-def _split_classes(scores: _effects.Scores) -> dict[str, _effects.Scores]:
-    return {
-        name: _effects.Scores(
-            trials=scores.trials,
-            values=scores.values[:, :, [position]],
-            cases=scores.cases,
-            classes=(name,),
-        )
-        for position, name in enumerate(scores.classes)
-    }
+class _Described:
+    """What a table says of the trials of each of its cells."""
+
+    def __init__(self, table: _index.CellTable):
+        self._table = table
+        self._program = table.column("program").astype(object).to_numpy()
+        names = ["foreground_by_class"]
+        self._diverged = (table.column("status") == "diverged").to_numpy(bool)
+        self._unseen = unseen_class(table.frame[names].iloc[table.at])
+        self._numbers = {
+            name: table.column(name).to_numpy(dtype=float, na_value=math.nan)
+            for name in _MEANS
+            if name in table.frame
+        }
+        self._known: dict[_index.Cell, dict[str, Any]] = {}
+
+    def of(self, cell: _index.Cell) -> dict[str, Any]:
+        """Returns a cell's program, number of trials, shares and means."""
+        if cell not in self._known:
+            rows = self._table.rows[cell]
+            self._known[cell] = {
+                "program": self._program[rows[0]],
+                "num_trials": len(rows),
+                "share_diverged": float(self._diverged[rows].mean()),
+                "share_class_unseen": float(self._unseen[rows].mean()),
+                **{name: self._mean(name, rows) for name in _MEANS},
+            }
+        return self._known[cell]
+
+    def _mean(self, name: str, rows: Int[np.ndarray, " n"]) -> float:
+        """Returns the mean of a column; NaN where older results lack it."""
+        if name not in self._numbers:
+            return math.nan
+        values = self._numbers[name][rows]
+        known = values[np.isfinite(values)]
+        return float(known.mean()) if len(known) else math.nan
 
 
-def _members(trials: pd.DataFrame) -> dict[_effects.Cell, Int[np.ndarray, " n"]]:
-    found: dict[_effects.Cell, list[int]] = {}
-    for number, cell in enumerate(_effects.cell_keys(trials)):
-        found.setdefault(cell, []).append(number)
-    return {cell: np.array(numbers) for cell, numbers in found.items()}
-
-
-def _cell_row(
-    scores: _effects.Scores, cell: _effects.Cell, members: Int[np.ndarray, " n"]
-) -> dict[str, Any] | None:
+def _cell_row(scores: _index.Scores, cell: _index.Cell) -> dict[str, Any] | None:
     try:
         rows = _effects.seed_rows(scores, {cell: 1.0})
-    except _effects.NotComparableError:
+    except _index.NotComparableError:
         return None  # such as a class that no case of this metric has
     estimate = _components.estimate_effect(rows)
     low, high = _interval(estimate)
     folds = [_effects.by_selection(part) for part in rows]
-    trials = scores.trials.iloc[members]
-    factors = dict(zip(_effects.FACTORS, cell, strict=True))
+    factors = dict(zip(_index.FACTORS, cell, strict=True))
     for name in ("network", "training"):
         factors.pop(name)
     seeds = [matrix.mean(1) for matrix in folds if len(matrix) > 1]
     spread = [float(means.var(ddof=1)) for means in seeds]
     return {
         **factors,
-        "program": trials["program"].iloc[0],
         "mean": estimate.mean,
         "low": low,
         "high": high,
@@ -226,21 +250,7 @@ def _cell_row(
         "sd_seeds": math.sqrt(sum(spread) / len(spread)) if spread else math.nan,
         "num_seeds": estimate.num_seeds,
         "num_cases": estimate.num_cases,
-        "num_trials": len(trials),
-        "share_diverged": float((trials["status"] == "diverged").mean()),
-        "share_class_unseen": float(unseen_class(trials).mean()),
-        **{name: _mean(trials, name) for name in _MEANS},
     }
-
-
-def _mean(trials: pd.DataFrame, name: str) -> float:
-    """Returns the mean of a column; NaN where older results lack it."""
-    if name not in trials:
-        return math.nan
-    column: Any = trials[name]
-    values = column.to_numpy(dtype=float, na_value=math.nan)
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan
 
 
 def _interval(estimate: _intervals.Estimate) -> tuple[float, float]:
@@ -250,30 +260,40 @@ def _interval(estimate: _intervals.Estimate) -> tuple[float, float]:
 
 
 def _allocations(
-    results: pd.DataFrame, trials: pd.DataFrame, where: Mapping[str, Any], metric: str
-) -> tuple[_effects.Scores, list[_effects.Cell]]:
-    chosen = _effects.take(trials, _effects.select(trials, where))
-    known = results["trial_id"].isin(chosen["trial_id"].tolist())
-    mask = (known & (results["metric"] == metric)).to_numpy(bool)
-    index = _effects.index_scores(_effects.take(results, mask), chosen)
-    if len(index) != 1:
-        raise _effects.NotComparableError(
-            f"{len(index)} task, target and dims have {metric}, not 1"
+    results: pd.DataFrame | _index.ScoreIndex,
+    trials: pd.DataFrame,
+    where: Mapping[str, Any],
+    metric: str,
+) -> tuple[_index.Scores, list[_index.Cell]]:
+    """Returns the scores of one task, target and dims, and the cells to compare."""
+    if isinstance(results, pd.DataFrame):
+        chosen = _effects.take(trials, _index.select(trials, where))
+        known = results["trial_id"].isin(chosen["trial_id"].tolist())
+        mask = (known & (results["metric"] == metric)).to_numpy(bool)
+        results, trials = _effects.take(results, mask), chosen
+    index = _index.index_scores(results, trials)
+    found = {
+        place: cells
+        for place, scores in index.items()
+        if place[3] == metric and (cells := scores.table.matching(where))
+    }
+    if len(found) != 1:
+        raise _index.NotComparableError(
+            f"{len(found)} task, target and dims have {metric}, not 1"
         )
-    scores = next(iter(index.values()))
-    keys = sorted(set(_effects.cell_keys(scores.trials)), key=spec.canonical_json)
-    differ = [name for name in _effects.varying(keys) if name not in _ALLOCATION]
+    ((place, cells),) = found.items()
+    differ = [name for name in _effects.varying(cells) if name not in _ALLOCATION]
     if differ:
-        raise _effects.NotComparableError(f"cells differ in {', '.join(differ)}")
-    return scores, keys
+        raise _index.NotComparableError(f"cells differ in {', '.join(differ)}")
+    return index[place], cells
 
 
 def _allocation_row(
-    cell: _effects.Cell, folds: Sequence[_effects.SeedRows]
+    cell: _index.Cell, folds: Sequence[_effects.SeedRows]
 ) -> dict[str, Any]:
     estimate = _components.estimate_effect(folds)
     low, high = _interval(estimate)
-    factors = dict(zip(_effects.FACTORS, cell, strict=True))
+    factors = dict(zip(_index.FACTORS, cell, strict=True))
     return {
         **{name: factors[name] for name in _ALLOCATION},
         "mean": estimate.mean,
@@ -285,7 +305,7 @@ def _allocation_row(
 
 
 def _p_better(
-    scores: _effects.Scores, other: _effects.Cell, cell: _effects.Cell, metric: str
+    scores: _index.Scores, other: _index.Cell, cell: _index.Cell, metric: str
 ) -> float:
     """Returns the p value of the null that `other` is not better than `cell`."""
     sign = float(_effects.orientation(metric))

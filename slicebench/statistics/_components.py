@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from slicebench.statistics import _effects, _intervals
+from slicebench.statistics import _effects, _index, _intervals
 
 TOGETHER = "selection and training seed move together: only their sum is known"
 _UNEVEN = "no two selections share two training seeds: only the sum is known"
@@ -197,12 +197,15 @@ def components(
 
 
 def variance_table(
-    results: pd.DataFrame, trials: pd.DataFrame, *, metrics: Sequence[str] = ("dice",)
+    results: pd.DataFrame | _index.ScoreIndex,
+    trials: pd.DataFrame,
+    *,
+    metrics: Sequence[str] = ("dice",),
 ) -> list[dict[str, Any]]:
     """Returns the variance components of every cell.
 
     Args:
-      results: Tidy scores.
+      results: Tidy scores, or their index.
       trials: Trials table.
       metrics: Scores to take apart.
 
@@ -216,17 +219,17 @@ def variance_table(
       they move together), num_cases; reason, why something is unknown.
     """
     found: list[dict[str, Any]] = []
-    for place, scores in _effects.index_scores(results, trials).items():
+    for place, scores in _index.index_scores(results, trials).items():
         if place[3] not in metrics:
             continue
         named = dict(zip(("task", "target", "dims", "metric"), place, strict=True))
         for cell in sorted(scores.rows, key=repr):
-            factors = dict(zip(_effects.FACTORS, cell, strict=True))
+            factors = dict(zip(_index.FACTORS, cell, strict=True))
             for name in ("network", "training"):
                 del factors[name]
             try:
                 folds = _effects.seed_rows(scores, {cell: 1.0})
-            except _effects.NotComparableError:
+            except _index.NotComparableError:
                 continue  # such as an HD95 that no case of this target has
             found.append({**named, **factors, **_variance(folds)})
     return found

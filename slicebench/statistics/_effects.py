@@ -5,7 +5,6 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -14,15 +13,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from slicebench import spec
+from slicebench.statistics._index import (
+    FACTORS,
+    Cell,
+    CellTable,
+    NotComparableError,
+    Scores,
+)
 
 LOWER_IS_BETTER = ("hd95", "fp_ml", "fp_ml_slices", "fp_rate")
 """Metrics whose sign is turned, so that a larger effect is always better."""
-
-FACTORS = (*spec.CELL_FIELDS[3:], "network", "training")
-"""What, beside task, target and dims, tells one cell from another."""
-
-SEED = ("fold", "selection_seed", "training_seed")
 
 # Factors that follow from another one and cannot be held equal when it differs.
 _FOLLOWERS = {
@@ -35,108 +35,19 @@ _FOLLOWERS = {
     "program": ("network", "training", "steps"),
 }
 
-Cell = tuple[Any, ...]
-
 
 def orientation(metric: str) -> int:
     """Returns -1 for metrics of which less is better, else 1."""
     return -1 if metric in LOWER_IS_BETTER else 1
 
 
-class NotComparableError(Exception):
-    """A contrast that the results at hand cannot speak to; the text says why."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Every score of one task, target, dims and metric.
-
-    Attributes:
-      trials: One row a trial, all columns of the trials table.
-      values: Scores, NaN where the truth gives none.
-      cases: Case names, the second axis.
-      classes: Class names, the third axis.
-    """
-
-    trials: pd.DataFrame
-    values: Float[np.ndarray, "trial case class"]
-    cases: tuple[str, ...]
-    classes: tuple[str, ...]
-
-    @functools.cached_property
-    def rows(self) -> "dict[Cell, list[int]]":
-        """Trials of every cell; reading them once keeps large sweeps fast."""
-        found: dict[Cell, list[int]] = {}
-        for row, cell in enumerate(cell_keys(self.trials)):
-            found.setdefault(cell, []).append(row)
-        return found
-
-    @functools.cached_property
-    def seeds(self) -> list[tuple[int, ...]]:
-        """Fold and seeds of every trial."""
-        columns = (self.trials[name].tolist() for name in SEED)
-        return list(zip(*columns, strict=True))
-
-
-def index_scores(
-    results: pd.DataFrame, trials: pd.DataFrame
-) -> dict[tuple[str, str, str, str], Scores]:
-    """Groups scores by task, target, dims and metric into dense arrays.
-
-    Args:
-      results: Tidy scores, as `Store.read_results` gives them.
-      trials: Trials, as `Store.read_trials` gives them.
-
-    Returns:
-      Scores by (task, target, dims, metric).
-    """
-    rows = trials.set_index("trial_id", drop=False)
-    found: dict[tuple[str, str, str, str], Scores] = {}
-    for key, frame in results.groupby(["task", "target", "dims", "metric"], sort=True):
-        trial, ids = pd.factorize(frame["trial_id"], sort=True)
-        case, cases = pd.factorize(frame["case"], sort=True)
-        group, classes = pd.factorize(frame["class_name"], sort=True)
-        values = np.full((len(ids), len(cases), len(classes)), np.nan)
-        values[trial, case, group] = frame["score"].to_numpy()
-        found[cast(tuple[str, str, str, str], key)] = Scores(
-            trials=rows.loc[list(ids)].reset_index(drop=True),
-            values=values,
-            cases=tuple(cases),
-            classes=tuple(classes),
-        )
-    return found
-
-
-def select(trials: pd.DataFrame, values: Mapping[str, Any]) -> Bool[np.ndarray, " n"]:
-    """Marks the trials that have the given factor values.
-
-    Args:
-      trials: Trials table.
-      values: Column to value; None matches null, a list any of its values.
-
-    Raises:
-      NotComparableError: A column is unknown.
-    """
-    mask = np.ones(len(trials), bool)
-    for name, value in values.items():
-        if name not in trials.columns:
-            raise NotComparableError(f"no column {name!r} among the trials")
-        wanted = list(value) if isinstance(value, list | tuple) else [value]
-        known = [item for item in wanted if item is not None]
-        hit = trials[name].isin(known).to_numpy(bool)
-        if None in wanted:
-            hit |= trials[name].isna().to_numpy(bool)
-        mask &= hit
-    return mask
-
-
-def difference_weights(
-    trials: pd.DataFrame, where: Mapping[str, Any], a: Mapping[str, Any], b: Any
-) -> dict[Cell, float]:
-    """Returns the weight of each cell in the mean difference of two sides.
+def paired_cells(
+    table: CellTable, where: Mapping[str, Any], a: Mapping[str, Any], b: Any
+) -> list[tuple[Cell, Cell]]:
+    """Returns the cells of side a with their partners on side b.
 
     Where a side has several cells (a list in `where`), cells are paired by the
-    factors that the sides do not differ in, and pairs weigh the same.
+    factors that the sides do not differ in.
 
     Raises:
       NotComparableError: A side has no cells, the sides have none in common, or a cell
@@ -147,7 +58,7 @@ def difference_weights(
     kept = [name for name in FACTORS if name not in free]
     sides: list[dict[Cell, Cell]] = []
     for label, side in (("a", a), ("b", b)):
-        cells = _cells(trials, select(trials, {**where, **side}))
+        cells = table.matching({**where, **side})
         if not cells:
             raise NotComparableError(f"no finished trials on side {label}")
         paired = {_part(cell, kept): cell for cell in cells}
@@ -159,16 +70,30 @@ def difference_weights(
     common = [key for key in sides[0] if key in sides[1]]
     if not common:
         raise NotComparableError("the sides have no cells in common")
-    share = 1 / len(common)
+    return [(sides[0][key], sides[1][key]) for key in common]
+
+
+def difference_weights(
+    table: CellTable, where: Mapping[str, Any], a: Mapping[str, Any], b: Any
+) -> dict[Cell, float]:
+    """Returns the weight of each cell in the mean difference of two sides.
+
+    Pairs of cells weigh the same; see `paired_cells`.
+
+    Raises:
+      NotComparableError: As `paired_cells`.
+    """
+    pairs = paired_cells(table, where, a, b)
+    share = 1 / len(pairs)
     # A cell against itself keeps weight 0: its seeds and cases still count.
-    weights = {side[key]: 0.0 for side in sides for key in common}
-    for key in common:
-        weights[sides[0][key]] += share
-        weights[sides[1][key]] -= share
+    weights = {cell: 0.0 for side in zip(*pairs, strict=True) for cell in side}
+    for first, second in pairs:
+        weights[first] += share
+        weights[second] -= share
     return weights
 
 
-def slope_weights(trials: pd.DataFrame, where: Mapping[str, Any]) -> dict[Cell, float]:
+def slope_weights(table: CellTable, where: Mapping[str, Any]) -> dict[Cell, float]:
     """Returns the weight of each cell in the mean slope on density.
 
     The slope is least squares on -log2(slices per volume), each cell counting
@@ -178,11 +103,10 @@ def slope_weights(trials: pd.DataFrame, where: Mapping[str, Any]) -> dict[Cell, 
     Raises:
       NotComparableError: No line has two densities, or a line has two cells of one.
     """
-    mask = select(trials, where) & trials["slices_per_volume"].notna().to_numpy()
     followers = ("slices_per_volume", "num_volumes")
     kept = [name for name in FACTORS if name not in followers]
     lines: dict[Cell, list[Cell]] = {}
-    for cell in _cells(trials, mask):
+    for cell in table.matching(where, dense=True):
         lines.setdefault(_part(cell, kept), []).append(cell)
     lines = {key: cells for key, cells in lines.items() if len(cells) > 1}
     if not lines:
@@ -269,7 +193,7 @@ def seed_rows(scores: Scores, weights: Mapping[Cell, float]) -> list[SeedRows]:
         seeds = sorted(seed for seed in common if seed[0] == fold)
         total = np.zeros((len(seeds), *scores.values.shape[1:]))
         for cell, rows in positions.items():
-            total += weights[cell] * scores.values[[rows[seed] for seed in seeds]]
+            total += weights[cell] * scores.of([rows[seed] for seed in seeds])
         present = np.isfinite(total.sum(0))
         if present.any():
             found.append(
@@ -285,14 +209,17 @@ def seed_rows(scores: Scores, weights: Mapping[Cell, float]) -> list[SeedRows]:
     return found
 
 
+_NO_ROWS = np.zeros(0, np.int64)
+
+
 def _positions(
     scores: Scores, weights: Mapping[Cell, float]
 ) -> dict[Cell, dict[tuple[int, ...], int]]:
     """Returns the row of each trial of the given cells, by fold and seeds."""
     found: dict[Cell, dict[tuple[int, ...], int]] = {}
     for cell in weights:
-        rows = scores.rows.get(cell, [])
-        found[cell] = {scores.seeds[row]: row for row in rows}
+        rows = scores.rows.get(cell, _NO_ROWS)
+        found[cell] = dict(zip(scores.table.seeds(rows), rows.tolist(), strict=True))
         if len(found[cell]) < len(rows):
             raise NotComparableError(
                 "several trials share a cell and its seeds; name `program`"
@@ -354,18 +281,6 @@ def effective_cases(present: Bool[np.ndarray, "case class"]) -> float:
 def take(frame: pd.DataFrame, mask: Bool[np.ndarray, " n"]) -> pd.DataFrame:
     """Returns the marked rows."""
     return cast(pd.DataFrame, frame.loc[mask])
-
-
-def cell_keys(trials: pd.DataFrame) -> list[Cell]:
-    """Returns the values of `FACTORS` of every trial, None where null."""
-    columns = [trials[name].astype(object).tolist() for name in FACTORS]
-    rows = zip(*columns, strict=True)
-    return [tuple(None if pd.isna(item) else item for item in row) for row in rows]
-
-
-def _cells(trials: pd.DataFrame, mask: Bool[np.ndarray, " n"]) -> list[Cell]:
-    """Returns the distinct cells of the marked trials, in a fixed order."""
-    return sorted(set(cell_keys(take(trials, mask))), key=spec.canonical_json)
 
 
 def _part(cell: Cell, names: Sequence[str]) -> Cell:

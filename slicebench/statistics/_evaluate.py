@@ -19,6 +19,7 @@ from slicebench.errors import InputError
 from slicebench.statistics import (
     _components,
     _effects,
+    _index,
     _intervals,
     _supplement,
     _verdicts,
@@ -29,7 +30,7 @@ LEVEL = 0.95
 NARROW_LEVEL = 0.90
 """Confidence of the interval, and of the one that equivalence is read from."""
 
-Place = tuple[str, str, str, str]
+Place = _index.Place
 Margins = Mapping[Place, Margin]
 
 _FIELDS = ("name", "family", "claim", "task", "target", "dims", "metric", "a", "b")
@@ -47,7 +48,7 @@ class _Finding:
 
 def evaluate(
     contrasts: Sequence[Mapping[str, Any]],
-    results: pd.DataFrame,
+    results: pd.DataFrame | _index.ScoreIndex,
     trials: pd.DataFrame,
     *,
     margins: Margins,
@@ -67,7 +68,7 @@ def evaluate(
       contrasts: Expanded contrasts as in experiment.json: the fields of
         `spec.Contrast` with task, target and dims. A value of `where`, `a` or
         `b` may be a list: any of these. In a slope `a` and `b` only name ends.
-      results: Tidy scores.
+      results: Tidy scores, or their index.
       trials: Trials table.
       margins: Margin by (task, target, dims, metric); without one
         noninferiority and equivalence are not tested.
@@ -86,14 +87,7 @@ def evaluate(
     Raises:
       InputError: A contrast lacks a field.
     """
-    kept = trials
-    if drop_diverged:
-        kept = _effects.take(kept, (kept["status"] == "ok").to_numpy(bool))
-    if drop_unseen:
-        kept = _effects.take(kept, ~unseen_class(kept))
-    known = results["trial_id"].isin(kept["trial_id"].tolist())
-    rows = _effects.take(results, known.to_numpy(bool))
-    index = _effects.index_scores(rows, kept)
+    index = _index_of(results, trials, drop_diverged, drop_unseen)
     entries: list[dict[str, Any]] = []
     sizes = Counter(c.get("family") for c in contrasts if c.get("primary"))
     for contrast in contrasts:
@@ -119,11 +113,30 @@ def evaluate(
     return entries
 
 
+def _index_of(
+    results: pd.DataFrame | _index.ScoreIndex,
+    trials: pd.DataFrame,
+    drop_diverged: bool,
+    drop_unseen: bool,
+) -> Mapping[Place, _index.Scores]:
+    kept = trials
+    if drop_diverged:
+        kept = _effects.take(kept, (kept["status"] == "ok").to_numpy(bool))
+    if drop_unseen:
+        kept = _effects.take(kept, ~unseen_class(kept))
+    if isinstance(results, pd.DataFrame):
+        known = results["trial_id"].isin(kept["trial_id"].tolist())
+        results = _effects.take(results, known.to_numpy(bool))
+    return _index.index_scores(results, kept)
+
+
 def unseen_class(trials: pd.DataFrame) -> np.ndarray:
     """Marks trials whose annotated slices never show one of their classes."""
-    texts = trials["foreground_by_class"].tolist()
+    # Many trials share one text.
+    codes, texts = pd.factorize(trials["foreground_by_class"])
     counts = [json.loads(text).values() for text in texts]
-    return np.array([any(not c["slices"] for c in group) for group in counts], bool)
+    unseen = [any(not c["slices"] for c in group) for group in counts]
+    return np.array(unseen, bool)[codes]
 
 
 def families(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -175,8 +188,8 @@ def place_of(contrast: Mapping[str, Any]) -> Place:
 
 
 def weights_of(
-    contrast: Mapping[str, Any], trials: pd.DataFrame
-) -> dict[_effects.Cell, float]:
+    contrast: Mapping[str, Any], table: _index.CellTable
+) -> dict[_index.Cell, float]:
     """Returns the weight of each cell in the estimate of a contrast.
 
     Raises:
@@ -184,12 +197,12 @@ def weights_of(
     """
     where = contrast["where"]
     if contrast["kind"] == "slope":
-        return _effects.slope_weights(trials, where)
-    return _effects.difference_weights(trials, where, contrast["a"], contrast["b"])
+        return _effects.slope_weights(table, where)
+    return _effects.difference_weights(table, where, contrast["a"], contrast["b"])
 
 
 def oriented(
-    scores: _effects.Scores, weights: Mapping[_effects.Cell, float], metric: str
+    scores: _index.Scores, weights: Mapping[_index.Cell, float], metric: str
 ) -> list[_effects.SeedRows]:
     """Returns a weighted sum of cells by seed and case; more is better.
 
@@ -204,15 +217,15 @@ def oriented(
 
 
 def _find(
-    contrast: Mapping[str, Any], index: Mapping[Place, _effects.Scores]
+    contrast: Mapping[str, Any], index: Mapping[Place, _index.Scores]
 ) -> _Finding:
     scores = index.get(place_of(contrast))
     if scores is None:
         return _Finding(reason="no finished trials with this score")
     try:
-        weights = weights_of(contrast, scores.trials)
+        weights = weights_of(contrast, scores.table)
         folds = oriented(scores, weights, contrast["metric"])
-    except _effects.NotComparableError as error:
+    except _index.NotComparableError as error:
         return _Finding(reason=str(error))
     return _Finding(folds=folds, num_cells=len(weights))
 

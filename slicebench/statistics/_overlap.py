@@ -13,12 +13,14 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
-from slicebench.statistics import _effects
+from slicebench.results import ListColumn
+from slicebench.statistics import _effects, _index
 
 CHOICE_FACTORS = ("volume_strategy", "strategy", "features", "scope")
 """Factors of a trial that decide which slices are annotated."""
@@ -109,9 +111,9 @@ def contrast_overlaps(
       `MOST_COVERAGE` on both sides of every pair of cells, and not identical; None
       where unknown); `reason`, why nothing is compared or pooled, None where it is.
     """
-    kept = _recorded(trials)
+    recorded = _Recorded(trials)
     return [
-        {name: contrast.get(name) for name in _NAMED} | _contrast(contrast, kept)
+        {name: contrast.get(name) for name in _NAMED} | _contrast(contrast, recorded)
         for contrast in contrasts
         if has_overlap(contrast)
     ]
@@ -136,8 +138,7 @@ def overlap_matrix(trials: pd.DataFrame) -> pd.DataFrame:
     """
     sides = [f"{name}_{side}" for side in "ab" for name in CHOICE_FACTORS]
     rows: list[dict[str, Any]] = []
-    groups = _grouped(_recorded(trials))
-    for group, arms in groups.items():
+    for group, arms in _grouped(_Recorded(trials)):
         place = {
             **dict(zip((*_PLACE, *_SIZE), group, strict=True)),
             "slices_per_volume": group[-2] // group[-1],
@@ -155,24 +156,41 @@ def overlap_matrix(trials: pd.DataFrame) -> pd.DataFrame:
     return table.astype(dict.fromkeys(numbers, float))
 
 
-def _recorded(trials: pd.DataFrame) -> pd.DataFrame:
-    """Returns the trials whose choice is known, with it as `_Choice` objects."""
-    if "chosen_slices" not in trials.columns:
-        return trials.iloc[:0].assign(choice=[])
-    slices = trials["chosen_slices"].tolist()
-    shares = [math.nan] * len(trials)
-    if "coverage" in trials.columns:
-        shares = trials["coverage"].astype(float).tolist()
-    # A missing list is None or NaN, neither of which has a length.
-    choices = [
-        _Choice(slices=frozenset(np.asarray(rows, int).tolist()), coverage=share)
-        if isinstance(rows, np.ndarray | list | tuple) and len(rows)
-        else None
-        for rows, share in zip(slices, shares, strict=True)
-    ]
-    known = np.array([choice is not None for choice in choices], bool)
-    column = pd.Series(choices, index=trials.index, dtype=object)
-    return _effects.take(trials.assign(choice=column), known)
+class _Recorded:
+    """Trials whose choice is known; choices are made when they are looked at.
+
+    Sets of all slices at once would take many times the memory of the trials.
+    """
+
+    def __init__(self, trials: pd.DataFrame):
+        self.trials = trials
+        self.at = np.zeros(0, np.int64)
+        if "chosen_slices" in trials.columns:
+            self._slices = ListColumn(trials["chosen_slices"])
+            self.at = np.flatnonzero(self._slices.filled)
+        self._coverage = np.full(len(trials), math.nan)
+        if "coverage" in trials.columns:
+            self._coverage = trials["coverage"].to_numpy(float, na_value=math.nan)
+        self._seeds = [trials[n].to_numpy(int) for n in ("fold", "selection_seed")]
+        self._tables: dict[tuple[Any, ...], _index.CellTable] = {}
+
+    def table(self, place: tuple[Any, ...]) -> _index.CellTable:
+        """Returns the trials of a task, target and dims."""
+        if place not in self._tables:
+            shown = self.trials[list(_PLACE)].iloc[self.at]
+            mask = _index.select(shown, dict(zip(_PLACE, place, strict=True)))
+            self._tables[place] = _index.CellTable(self.trials, self.at[mask])
+        return self._tables[place]
+
+    def choices(self, rows: Int[np.ndarray, " trial"]) -> _Choices:
+        """Returns the choices of some rows by seed; training seeds share theirs."""
+        return {
+            (int(self._seeds[0][row]), int(self._seeds[1][row])): _Choice(
+                slices=frozenset(self._slices[row].tolist()),
+                coverage=float(self._coverage[row]),
+            )
+            for row in rows.tolist()
+        }
 
 
 def has_overlap(contrast: Mapping[str, Any]) -> bool:
@@ -182,19 +200,20 @@ def has_overlap(contrast: Mapping[str, Any]) -> bool:
     return contrast["kind"] == "difference" and differ
 
 
-def _contrast(contrast: Mapping[str, Any], trials: pd.DataFrame) -> dict[str, Any]:
+def _contrast(contrast: Mapping[str, Any], recorded: _Recorded) -> dict[str, Any]:
     unknown = dict.fromkeys((*_MEASURES, "identical", "poolable"))
     unknown["num_pairs"] = 0
-    place = {name: contrast[name] for name in _PLACE}
-    part = _effects.take(trials, _effects.select(trials, place))
-    if part.empty:
+    table = recorded.table(tuple(contrast[name] for name in _PLACE))
+    if not len(table):
         return {**unknown, "reason": "no chosen slices are recorded"}
     try:
-        cells = list(_paired_cells(part, contrast))
-    except _effects.NotComparableError as error:
+        cells = list(_paired_cells(table, contrast))
+    except _index.NotComparableError as error:
         return {**unknown, "reason": str(error)}
-    choices = _by_cell(part)
-    by_cells = [list(_compare(choices[a], choices[b])) for a, b in cells]
+    by_cells: list[list[_Pair]] = []
+    for pair in cells:
+        sides = [recorded.choices(table.at[table.rows[cell]]) for cell in pair]
+        by_cells.append(list(_compare(*sides)))
     pairs = list(itertools.chain(*by_cells))
     if not pairs:
         return {**unknown, "reason": "the cells share no selection seed"}
@@ -218,48 +237,34 @@ def _poolable(by_cells: Sequence[Sequence[_Pair]]) -> bool | None:
 
 
 def _paired_cells(
-    trials: pd.DataFrame, contrast: Mapping[str, Any]
-) -> Iterator[tuple[_effects.Cell, _effects.Cell]]:
+    table: _index.CellTable, contrast: Mapping[str, Any]
+) -> Iterator[tuple[_index.Cell, _index.Cell]]:
     """Yields each cell of side a with its partner, paired as scores are."""
-    where, a, b = contrast["where"], contrast["a"], contrast["b"]
-    sides = (_effects.select(trials, {**where, **side}) for side in (a, b))
-    trials = _effects.take(trials, np.logical_or(*sides))
-    weights = _effects.difference_weights(trials, where, a, b)
-    keys = _effects.cell_keys(trials)
-    seconds = {cell for cell, weight in weights.items() if weight < 0}
-    for first in (cell for cell, weight in weights.items() if weight > 0):
-        mask = np.array([key == first or key in seconds for key in keys], bool)
-        kept = _effects.take(trials, mask)
-        one = _effects.difference_weights(kept, where, a, b)
-        yield first, next(cell for cell, weight in one.items() if weight < 0)
-
-
-def _by_cell(trials: pd.DataFrame) -> dict[_effects.Cell, _Choices]:
-    found: dict[_effects.Cell, _Choices] = {}
-    rows = zip(
-        _effects.cell_keys(trials), _seeds(trials), trials["choice"], strict=True
-    )
-    for cell, seed, choice in rows:
-        found.setdefault(cell, {})[seed] = choice
-    return found
+    sides = contrast["where"], contrast["a"], contrast["b"]
+    weights = _effects.difference_weights(table, *sides)
+    for first, second in _effects.paired_cells(table, *sides):
+        if weights[first] > 0 > weights[second]:
+            yield first, second
 
 
 def _grouped(
-    trials: pd.DataFrame,
-) -> dict[tuple[Any, ...], dict[tuple[str, ...], _Choices]]:
-    """Returns choices by place and size, then by what made them."""
-    found: dict[tuple[Any, ...], dict[tuple[str, ...], _Choices]] = {}
-    groups = zip(*(trials[name].tolist() for name in (*_PLACE, *_SIZE)), strict=True)
-    arms = zip(*(trials[name].tolist() for name in CHOICE_FACTORS), strict=True)
-    rows = zip(groups, arms, _seeds(trials), trials["choice"], strict=True)
-    for group, arm, seed, choice in rows:
-        found.setdefault(group, {}).setdefault(arm, {})[seed] = choice
-    return dict(sorted(found.items()))
-
-
-def _seeds(trials: pd.DataFrame) -> list[_Seed]:
-    columns = (trials[name].tolist() for name in ("fold", "selection_seed"))
-    return list(zip(*columns, strict=True))
+    recorded: _Recorded,
+) -> Iterator[tuple[tuple[Any, ...], dict[tuple[str, ...], _Choices]]]:
+    """Yields choices by place and size, in their order, by what made them."""
+    frame = recorded.trials.iloc[recorded.at][[*_PLACE, *_SIZE, *CHOICE_FACTORS]]
+    rows = pd.Series(recorded.at, frame.index)
+    keys = [frame[name].astype(object) for name in (*_PLACE, *_SIZE)]
+    for group, members in rows.groupby(keys, sort=True):
+        at = members.to_numpy()
+        made = frame.loc[members.index, list(CHOICE_FACTORS)]
+        arms: dict[tuple[str, ...], list[int]] = {}
+        names = zip(*(made[name].tolist() for name in CHOICE_FACTORS), strict=True)
+        for place, arm in enumerate(names):
+            arms.setdefault(arm, []).append(place)
+        yield (
+            cast(Any, group),
+            {arm: recorded.choices(at[found]) for arm, found in arms.items()},
+        )
 
 
 def _compare(a: _Choices, b: _Choices) -> Iterator[_Pair]:
@@ -296,12 +301,12 @@ def _coverages(pairs: Sequence[_Pair]) -> tuple[float, float]:
     )
 
 
-def _arm(cell: _effects.Cell) -> tuple[str, ...]:
-    return tuple(cell[_effects.FACTORS.index(name)] for name in CHOICE_FACTORS)
+def _arm(cell: _index.Cell) -> tuple[str, ...]:
+    return tuple(cell[_index.FACTORS.index(name)] for name in CHOICE_FACTORS)
 
 
-def _sizes(a: _effects.Cell, b: _effects.Cell) -> bool:
-    position = _effects.FACTORS.index("num_volumes")
+def _sizes(a: _index.Cell, b: _index.Cell) -> bool:
+    position = _index.FACTORS.index("num_volumes")
     return a[position] == b[position]
 
 

@@ -19,7 +19,7 @@ import scipy.stats
 from jaxtyping import Float
 
 from slicebench import spec
-from slicebench.statistics import _effects
+from slicebench.statistics import _effects, _index
 
 _stats: Any = scipy.stats
 
@@ -199,7 +199,7 @@ class Ranking:
 
 
 def rank_strategies(
-    results: pd.DataFrame,
+    results: pd.DataFrame | _index.ScoreIndex,
     trials: pd.DataFrame,
     *,
     metric: str = "dice",
@@ -208,13 +208,13 @@ def rank_strategies(
     """Ranks strategies wherever at least three differ in nothing else.
 
     Args:
-      results: Tidy scores.
+      results: Tidy scores, or their index.
       trials: Trials table.
       metric: Score to rank by.
       seed: Seed of the bootstrap.
     """
     found: list[Ranking] = []
-    for (task, target, dims, name), scores in _effects.index_scores(
+    for (task, target, dims, name), scores in _index.index_scores(
         results, trials
     ).items():
         if name != metric:
@@ -228,17 +228,17 @@ def rank_strategies(
     return found
 
 
-_SHARED = tuple(name for name in _effects.FACTORS if name not in _ARM)
+_SHARED = tuple(name for name in _index.FACTORS if name not in _ARM)
 
 
-def _named(cell: _effects.Cell) -> dict[str, Any]:
-    names: tuple[str, ...] = _effects.FACTORS
+def _named(cell: _index.Cell) -> dict[str, Any]:
+    names: tuple[str, ...] = _index.FACTORS
     return dict(zip(names, cell, strict=True))
 
 
-def _groups(scores: _effects.Scores) -> dict[tuple[Any, ...], list[_effects.Cell]]:
+def _groups(scores: _index.Scores) -> dict[tuple[Any, ...], list[_index.Cell]]:
     """Returns cells that differ in strategy and features only."""
-    groups: dict[tuple[Any, ...], list[_effects.Cell]] = {}
+    groups: dict[tuple[Any, ...], list[_index.Cell]] = {}
     for cell in scores.rows:
         named: dict[str, Any] = _named(cell)
         if named["slices_per_volume"] is not None or named["scope"] == "pooled":
@@ -247,8 +247,8 @@ def _groups(scores: _effects.Scores) -> dict[tuple[Any, ...], list[_effects.Cell
 
 
 def _ranking(
-    scores: _effects.Scores,
-    cells: Sequence[_effects.Cell],
+    scores: _index.Scores,
+    cells: Sequence[_index.Cell],
     place: dict[str, Any],
     seed: int,
 ) -> Ranking | None:
@@ -261,7 +261,7 @@ def _ranking(
             )
             for cell in cells
         ]
-    except _effects.NotComparableError:
+    except _index.NotComparableError:
         return None
     folds = [np.stack(parts) for parts in zip(*by_cell, strict=True)]
     blocks = np.concatenate([fold.mean(2) for fold in folds], axis=1)

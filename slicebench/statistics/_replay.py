@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.stats
 
 from slicebench.results import read_json
-from slicebench.statistics import _effects, _intervals, _looks, _verdicts
+from slicebench.statistics import _effects, _index, _intervals, _looks, _verdicts
 from slicebench.statistics._cells import split_false_positives
 from slicebench.statistics._margins import FIXED_MARGINS, development_margin
 
@@ -59,7 +59,7 @@ def replay_looks(
         seen_trials = _effects.take(trials, early)
         known = split["trial_id"].isin(seen_trials["trial_id"].tolist())
         rows = _effects.take(split, known.to_numpy(bool))
-        index = _effects.index_scores(rows, seen_trials)
+        index = _index.index_scores(rows, seen_trials)
         found = [_observe(contrast, index, seen_trials) for contrast in primary]
         observations = [seen for seen, _ in found]
         progress = _looks.take_look(primary, observations, progress, seeds, number)
@@ -136,7 +136,7 @@ def _key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _observe(
     contrast: Mapping[str, Any],
-    index: Mapping[tuple[str, str, str, str], _effects.Scores],
+    index: Mapping[tuple[str, str, str, str], _index.Scores],
     trials: pd.DataFrame,
 ) -> tuple[_looks.Observation | None, str | None]:
     """Returns what a look sees of a contrast, or why it sees nothing."""
@@ -146,7 +146,7 @@ def _observe(
         return None, "no finished trials with this score"
     try:
         rows = _effects.seed_rows(scores, _weights(contrast, scores))
-    except _effects.NotComparableError as error:
+    except _index.NotComparableError as error:
         return None, str(error)
     margin = None
     if metric in FIXED_MARGINS:
@@ -162,12 +162,12 @@ def _observe(
 
 
 def _weights(
-    contrast: Mapping[str, Any], scores: _effects.Scores
-) -> dict[_effects.Cell, float]:
+    contrast: Mapping[str, Any], scores: _index.Scores
+) -> dict[_index.Cell, float]:
     where, a, b = contrast["where"], contrast["a"], contrast["b"]
     if contrast["kind"] == "slope":
-        return _effects.slope_weights(scores.trials, where)
-    return _effects.difference_weights(scores.trials, where, a, b)
+        return _effects.slope_weights(scores.table, where)
+    return _effects.difference_weights(scores.table, where, a, b)
 
 
 def _entry(

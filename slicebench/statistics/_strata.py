@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from slicebench import spec
-from slicebench.statistics import _components, _effects, _evaluate, _overlap
+from slicebench.statistics import _components, _effects, _evaluate, _index, _overlap
 
 _STRATA = ("budget", "num_volumes", "slices_per_volume", "steps")
 """Factors that a task's strata, or tasks, differ in; steps are set per task."""
@@ -83,7 +83,7 @@ def barred(entry: Mapping[str, Any]) -> str | None:
 
 def strata_means(
     contrasts: Sequence[Mapping[str, Any]],
-    results: pd.DataFrame,
+    results: pd.DataFrame | _index.ScoreIndex,
     trials: pd.DataFrame,
     *,
     poolable: Sequence[str | None],
@@ -92,7 +92,7 @@ def strata_means(
 
     Args:
       contrasts: Expanded contrasts as in experiment.json.
-      results: Tidy scores.
+      results: Tidy scores, or their index.
       trials: Trials table.
       poolable: For each contrast None where it may be pooled, else why not.
 
@@ -102,7 +102,7 @@ def strata_means(
       num_seeds, num_cases, num_strata, strata (names), left_out (task, name,
       reason), poolable and reason (why there is no estimate).
     """
-    index = _effects.index_scores(results, trials)
+    index = _index.index_scores(results, trials)
     groups: dict[str, list[int]] = {}
     for number, contrast in enumerate(contrasts):
         place = [contrast["task"], contrast["target"]]
@@ -116,12 +116,12 @@ def strata_means(
 
 def _mean(
     contrasts: Sequence[Mapping[str, Any]],
-    index: Mapping[_evaluate.Place, _effects.Scores],
+    index: Mapping[_evaluate.Place, _index.Scores],
     poolable: Sequence[str | None],
 ) -> dict[str, Any]:
     first = contrasts[0]
     scores = index.get(_evaluate.place_of(first))
-    kept: list[tuple[str, dict[_effects.Cell, float]]] = []
+    kept: list[tuple[str, dict[_index.Cell, float]]] = []
     left: list[dict[str, Any]] = []
     for contrast, barrier in zip(contrasts, poolable, strict=True):
         weights, reason = _weights(contrast, scores) if not barrier else ({}, barrier)
@@ -150,32 +150,32 @@ def _mean(
 
 
 def _weights(
-    contrast: Mapping[str, Any], scores: _effects.Scores | None
-) -> tuple[dict[_effects.Cell, float], str | None]:
+    contrast: Mapping[str, Any], scores: _index.Scores | None
+) -> tuple[dict[_index.Cell, float], str | None]:
     if scores is None:
         return {}, "no finished trials with this score"
     try:
-        weights = _evaluate.weights_of(contrast, scores.trials)
+        weights = _evaluate.weights_of(contrast, scores.table)
         rows = _effects.seed_rows(scores, weights)
-    except _effects.NotComparableError as error:
+    except _index.NotComparableError as error:
         return {}, str(error)
     differ = any(part.values.any() for part in rows)
     return weights, None if differ else _IDENTICAL
 
 
 def _estimate(
-    scores: _effects.Scores,
-    strata: Sequence[Mapping[_effects.Cell, float]],
+    scores: _index.Scores,
+    strata: Sequence[Mapping[_index.Cell, float]],
     metric: str,
 ) -> dict[str, Any]:
     """Returns the estimate of the mean over strata."""
-    total: dict[_effects.Cell, float] = {}
+    total: dict[_index.Cell, float] = {}
     for weights in strata:
         for cell, weight in weights.items():
             total[cell] = total.get(cell, 0.0) + weight / len(strata)
     try:
         rows = _evaluate.oriented(scores, total, metric)
-    except _effects.NotComparableError as error:
+    except _index.NotComparableError as error:
         return {"reason": f"over strata {error}"}
     estimate = _components.estimate_effect(rows)
     found: dict[str, Any] = {

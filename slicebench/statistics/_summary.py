@@ -14,12 +14,21 @@ from slicebench.errors import InputError
 from slicebench.results import Store, read_json, write_json_atomic
 from slicebench.statistics._cells import best_allocation, split_false_positives
 from slicebench.statistics._components import variance_table
-from slicebench.statistics._evaluate import Margins, Place, evaluate, families, place_of
+from slicebench.statistics._evaluate import (
+    Margins,
+    Place,
+    evaluate,
+    families,
+    place_of,
+    unseen_class,
+)
+from slicebench.statistics._index import ScoreIndex
 from slicebench.statistics._margins import FIXED_MARGINS, Margin, development_margin
 from slicebench.statistics._overlap import contrast_overlaps, has_overlap
 from slicebench.statistics._pooling import pool_contrasts
 from slicebench.statistics._replay import apply_looks
 from slicebench.statistics._strata import COVERAGE_UNKNOWN, strata_means
+from slicebench.statistics._stream import read_index
 
 SUMMARY_SCHEMA = 1
 """Number of the layout of experiment.json and summary.json."""
@@ -28,11 +37,14 @@ _EFFECT = ("name", "task", "target", "dims", "metric")
 _EFFECT_VALUES = ("estimate", "low", "high", "num_seeds", "verdict")
 
 
-def summarise(workdir: str | os.PathLike[str]) -> dict[str, Any]:
+def summarise(
+    workdir: str | os.PathLike[str], scores: ScoreIndex | None = None
+) -> dict[str, Any]:
     """Returns the content of summary.json, from experiment.json and the store.
 
     Args:
       workdir: Work folder of a run, finished or not.
+      scores: What `read_index` returns of it, where that is at hand.
 
     Returns:
       What `summarise_tables` returns of it, with the looks of a sequential run.
@@ -42,19 +54,22 @@ def summarise(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     """
     folder = Path(workdir)
     experiment = _read_experiment(folder / "experiment.json")
-    store = Store(folder)
-    summary = summarise_tables(experiment, store.read_results(), store.read_trials())
+    scores = read_index(Store(folder)) if scores is None else scores
+    summary = summarise_tables(experiment, scores, scores.trials)
     return apply_looks(summary, folder)
 
 
 def summarise_tables(
-    experiment: Mapping[str, Any], results: pd.DataFrame, trials: pd.DataFrame
+    experiment: Mapping[str, Any],
+    results: pd.DataFrame | ScoreIndex,
+    trials: pd.DataFrame,
 ) -> dict[str, Any]:
     """Returns the content of summary.json of results that are at hand.
 
     Args:
       experiment: Content of experiment.json; `experiment` and `contrasts` are used.
-      results: Tidy scores, as the store holds them, of one work folder or more.
+      results: Tidy scores, as the store holds them, of one work folder or more; or
+        their index.
       trials: Their trials table.
 
     Returns:
@@ -78,7 +93,9 @@ def summarise_tables(
       - pooled: these over tasks (`pool_contrasts`).
     """
     contrasts: list[dict[str, Any]] = experiment["contrasts"]
-    scores = split_false_positives(results)
+    scores = results
+    if isinstance(results, pd.DataFrame):
+        scores = split_false_positives(results)
     margins = _margins(contrasts, trials)
     entries = evaluate(contrasts, scores, trials, margins=margins)
     barriers = _barriers(contrasts, trials)
@@ -116,13 +133,19 @@ def _barriers(
     return barriers
 
 
-def write_summary(workdir: str | os.PathLike[str]) -> dict[str, Any]:
+def write_summary(
+    workdir: str | os.PathLike[str], scores: ScoreIndex | None = None
+) -> dict[str, Any]:
     """Writes summary.json into a work folder and returns its content.
+
+    Args:
+      workdir: Work folder of a run.
+      scores: As `summarise` takes it.
 
     Raises:
       InputError: experiment.json or a part cannot be used.
     """
-    summary = summarise(workdir)
+    summary = summarise(workdir, scores)
     write_json_atomic(Path(workdir) / "summary.json", summary)
     return summary
 
@@ -166,7 +189,9 @@ def _margin_entry(place: Place, margin: Margin) -> dict[str, Any]:
 
 
 def _best(
-    entries: Sequence[Mapping[str, Any]], results: pd.DataFrame, trials: pd.DataFrame
+    entries: Sequence[Mapping[str, Any]],
+    results: pd.DataFrame | ScoreIndex,
+    trials: pd.DataFrame,
 ) -> list[dict[str, Any]]:
     """Returns the confidence set of each slope that runs along one budget."""
     found: list[dict[str, Any]] = []
@@ -190,13 +215,20 @@ def _best(
 def _sensitivity(
     contrasts: Sequence[Mapping[str, Any]],
     entries: Sequence[Mapping[str, Any]],
-    results: pd.DataFrame,
+    results: pd.DataFrame | ScoreIndex,
     trials: pd.DataFrame,
     margins: Margins,
 ) -> list[dict[str, Any]]:
     """Returns what changes where some trials are left out."""
     tables: list[dict[str, Any]] = []
-    for option in ("drop_diverged", "drop_unseen"):
+    dropped = {
+        "drop_diverged": bool((trials["status"] != "ok").any()),
+        "drop_unseen": bool(unseen_class(trials).any()),
+    }
+    for option, any_dropped in dropped.items():
+        if not any_dropped:
+            tables.append({"option": option, "contrasts": []})
+            continue
         # Only estimate and t interval are compared: one resample is enough.
         again = evaluate(
             contrasts,

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from slicebench.statistics import _effects
+from slicebench.statistics import _effects, _index
 from slicebench.statistics._components import estimate_effect
 from slicebench.statistics._effects import NotComparableError
 from tests.statistics.tables import K_CENTER, RANDOM, tables
@@ -14,8 +14,8 @@ B = np.array([[0.4, 0.4, 0.6], [0.5, 0.5, 0.5]])
 
 
 def matrices(results, trials, where, a, b):
-    (scores,) = _effects.index_scores(results, trials).values()
-    weights = _effects.difference_weights(scores.trials, where, a, b)
+    (scores,) = _index.index_scores(results, trials).values()
+    weights = _effects.difference_weights(scores.table, where, a, b)
     return _effects.effect_matrices(scores, weights)
 
 
@@ -87,8 +87,8 @@ def test_slope_is_least_squares_on_halvings():
     cells = [
         ({"slices_per_volume": k, "num_volumes": 8 // k}, values[k]) for k in values
     ]
-    (scores,) = _effects.index_scores(*tables(*cells)).values()
-    weights = _effects.slope_weights(scores.trials, {"strategy": "random"})
+    (scores,) = _index.index_scores(*tables(*cells)).values()
+    weights = _effects.slope_weights(scores.table, {"strategy": "random"})
     (found,) = _effects.effect_matrices(scores, weights)
     x = [-math.log2(k) for k in values]
     reference = np.polyfit(x, np.stack(list(values.values())).reshape(3, -1), 1)[0]
@@ -101,8 +101,8 @@ def test_slopes_of_several_budgets_are_averaged():
         for n in (8, 16)
         for k in (1, 2)
     ]
-    (scores,) = _effects.index_scores(*tables(*cells)).values()
-    weights = _effects.slope_weights(scores.trials, {"budget": [8, 16]})
+    (scores,) = _index.index_scores(*tables(*cells)).values()
+    weights = _effects.slope_weights(scores.table, {"budget": [8, 16]})
     (found,) = _effects.effect_matrices(scores, weights)
     np.testing.assert_allclose(found, A * 12)
 
@@ -226,11 +226,11 @@ def test_cases_that_cannot_be_paired():
 
 
 def test_slopes_that_cannot_be_fitted():
-    (scores,) = _effects.index_scores(*tables((RANDOM, A))).values()
+    (scores,) = _index.index_scores(*tables((RANDOM, A))).values()
     with pytest.raises(NotComparableError, match="fewer than two densities"):
-        _effects.slope_weights(scores.trials, {})
+        _effects.slope_weights(scores.table, {})
     half = {"slices_per_volume": 2, "num_volumes": 4}
     odd = tables((RANDOM, A), (half, A), ({**half, "num_volumes": 3}, A))
-    (scores,) = _effects.index_scores(*odd).values()
+    (scores,) = _index.index_scores(*odd).values()
     with pytest.raises(NotComparableError, match="one density differ in num_volumes"):
-        _effects.slope_weights(scores.trials, {})
+        _effects.slope_weights(scores.table, {})
