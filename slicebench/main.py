@@ -4,6 +4,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
@@ -12,8 +13,18 @@ from slicebench.errors import InputError
 
 FLAGS = flags.FLAGS
 
+_ANNOTATIONS = "train_on_annotations"
+"""The experiment that trains on a plan's finished slices instead of a dataset."""
+_OF_ANNOTATIONS = (
+    *("dims", "num_seeds", "steps", "batch", "learning_rate", "width", "depth"),
+    *("max_size", "field_of_view", "ct_window", "checkpoint_seconds"),
+)
+
 flags.DEFINE_string(
-    "experiment", "budget_sweep", "Name in experiments/, or path of your own .py file."
+    "experiment",
+    "budget_sweep",
+    "Name in experiments/, path of your own .py file, or train_on_annotations with "
+    "--data=PLAN[,SEGMENTATIONS...]: what came back for a plan of slicebench.planning.",
 )
 flags.DEFINE_list("data", None, "Dataset folders that replace the embedded tasks.")
 flags.DEFINE_string("workdir", None, "Work folder (default runs/<experiment>).")
@@ -192,6 +203,44 @@ def _numbers(flag: str) -> tuple[int, ...] | None:
     return runner.parse_numbers(flag, FLAGS[flag].value)
 
 
+def _train_on_annotations() -> None:
+    """Trains on what came back for a plan: --data=PLAN[,SEGMENTATIONS...].
+
+    Raises:
+      InputError: No plan is given, or a flag that this experiment has no use for.
+    """
+    from slicebench.planning.importing import read_labels
+    from slicebench.planning.train_command import run_training
+
+    given = {name for name in _flag_values() if FLAGS[name].present}
+    others = sorted(given - {*_OF_ANNOTATIONS, "experiment", "data", "workdir"})
+    if others:
+        raise InputError(
+            f"--{others[0]} with --experiment={_ANNOTATIONS}: not used there; allowed: "
+            f"{', '.join(f'--{name}' for name in _OF_ANNOTATIONS)}, --data, --workdir"
+        )
+    if not FLAGS.data:
+        raise InputError(
+            f"--data: not given; --experiment={_ANNOTATIONS} takes the folder of a "
+            "plan, and folders of segmentations where they are not in it"
+        )
+    plan, *labels = (Path(folder) for folder in FLAGS.data)
+    values: dict[str, Any] = {name: FLAGS[name].value for name in _OF_ANNOTATIONS}
+    for name in ("dims", "steps"):
+        if len(values[name] or ()) > 1:
+            raise InputError(f"--{name}={','.join(values[name])}: one is allowed here")
+    dims, steps = _names("dims") or ("2d",), _numbers("steps") or (None,)
+    if dims[0] not in ("2d", "3d"):
+        raise InputError(f"--dims={dims[0]}: 2d or 3d is allowed")
+    values |= {"dims": dims[0], "steps": steps[0], "module": "slicebench.main"}
+    seeds = 3 if FLAGS.num_seeds is None else FLAGS.num_seeds
+    out = Path(FLAGS.workdir or f"runs/{_ANNOTATIONS}")
+    for line in run_training(
+        read_labels(plan, labels), out, {**values, "seeds": seeds}
+    ):
+        _say(line)
+
+
 def run(options: runner.Options) -> None:
     """Does what the command line asks for and prints the outcome."""
     runner.prepare_executor(options)
@@ -238,8 +287,13 @@ def parse_flags(arguments: list[str]) -> list[str]:
 
 
 def _flag_names() -> list[str]:
+    return sorted(f"--{name}" for name in _flag_values())
+
+
+def _flag_values() -> list[str]:
+    """Returns the names of this command's own flags."""
     module = str(FLAGS.find_module_defining_flag("experiment"))
-    return sorted(f"--{flag.name}" for flag in FLAGS.flags_by_module_dict()[module])
+    return [flag.name for flag in FLAGS.flags_by_module_dict()[module]]
 
 
 def main(arguments: list[str]) -> None:
@@ -255,6 +309,9 @@ def main(arguments: list[str]) -> None:
             raise InputError(
                 f"unknown argument {arguments[1]!r}: flags are written --name=value"
             )
+        if FLAGS.experiment == _ANNOTATIONS:
+            _train_on_annotations()
+            return
         runner.use_all_cores()
         run(read_options())
     except (InputError, runner.OutOfMemoryError, runner.LostBatchError) as error:

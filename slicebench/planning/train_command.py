@@ -45,7 +45,8 @@ def run_training(imported: Imported, out: Path, given: Mapping[str, Any]) -> lis
     Args:
       imported: Checked annotations.
       out: Work folder.
-      given: Values of the flags.
+      given: Values of the flags, and the `module` that has them if it is not the
+        planner.
 
     Raises:
       InputError: A value that cannot be used.
@@ -93,7 +94,9 @@ def read_request(out: Path, given: Mapping[str, Any]) -> "TrainingRequest":
             ct_window=parse_window("ct_window", given["ct_window"]),
         ),
         checkpoint_seconds=given["checkpoint_seconds"],
-        command=shlex.join(["python", "-m", "slicebench.planning", *sys.argv[1:]]),
+        command=shlex.join(
+            ["python", "-m", given.get("module", "slicebench.planning"), *sys.argv[1:]]
+        ),
     )
 
 

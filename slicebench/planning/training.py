@@ -28,7 +28,7 @@ _NETWORKS = {
 }
 _TRAININGS = {
     "2d": spec.Training(steps=1000, batch=16),
-    "3d": spec.Training(steps=1000, batch=2),
+    "3d": spec.Training(steps=1000, batch=2, learning_rate=2e-2),
 }
 _log = logging.getLogger(__name__)
 

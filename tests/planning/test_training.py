@@ -16,6 +16,7 @@ from slicebench.results import Store, read_json
 from slicebench.runner import given_study
 from slicebench.runner.tasks import TaskWork
 from slicebench.spec import Network, Training
+from tests import command
 from tests.planning import annotator
 
 SETTINGS = Settings(max_size=32)
@@ -195,3 +196,42 @@ def test_flags_change_the_defaults_that_they_name(tmp_path):
 def test_numbers_below_one_are_refused_by_name(tmp_path, name):
     with pytest.raises(InputError, match=f"--{name}=0"):
         read_request(tmp_path, {**FLAGS, name: 0})
+
+
+MAIN = ("--experiment=train_on_annotations", "--num_seeds=2", "--max_size=32")
+
+
+def test_the_main_command_trains_on_what_came_back(plan, tmp_path):
+    run = tmp_path / "run"
+    outcome = command.run(
+        *MAIN,
+        *("--steps=6", "--batch=4", "--width=4", "--depth=2"),
+        f"--data={plan},{plan.parent / 'labels'}",
+        f"--workdir={run}",
+    )
+    assert outcome.status == 0, outcome.err
+    assert "2 networks trained" in outcome.out
+    trials = Store(run).read_trials()
+    assert len(trials) == 2
+    assert set(trials["steps"]) == {6}
+    kept = {path.name for path in (run / "checkpoints" / "final").iterdir()}
+    assert kept == set(trials["trial_id"])
+    assert "slicebench.main" in read_json(run / "experiment.json")["command"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "--data: not given"),
+        (["--data=absent"], "absent"),
+        (["--data=absent", "--strategies=random"], "--strategies with --experiment="),
+        (["--data=absent", "--dims=2d,3d"], "--dims=2d,3d: one is allowed"),
+        (["--data=absent", "--dims=4d"], "--dims=4d: 2d or 3d is allowed"),
+    ],
+)
+def test_what_the_main_command_cannot_train_on(given, said, tmp_path):
+    run = tmp_path / "run"
+    outcome = command.run(*MAIN, *given, f"--workdir={run}")
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert not run.exists()
