@@ -6,7 +6,7 @@ import fcntl
 from slicebench.results import Store
 from slicebench.runner import Options, status_text
 from slicebench.runner.status import is_running
-from tests import made_up
+from tests import command, made_up
 from tests.runner import small
 
 
@@ -57,3 +57,12 @@ def test_whether_a_process_runs_there(tmp_path):
         told = status_text(small.study(), options(tmp_path))
         assert f"a process runs in {tmp_path}" in told
     assert not is_running(tmp_path)
+
+
+def test_a_second_process_is_refused_and_nothing_is_touched(tmp_path):
+    with (tmp_path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        outcome = command.run("--smoke", f"--workdir={tmp_path}")
+    assert outcome.status == 2
+    assert f"--workdir={tmp_path}: another process runs there" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
