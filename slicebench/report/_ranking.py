@@ -28,6 +28,9 @@ _TEXT = (
     "on a case, 0.5 being a draw. Ranks say nothing of sizes and take these cases as "
     "given; the verdicts above come first."
 )
+_MOST_FIGURES = 48
+"""Comparisons that are drawn; beyond, they stand in the table alone."""
+
 _ROW = 0.27
 """Height of a strategy in inches."""
 
@@ -58,8 +61,9 @@ def rankings(run: _reading.Run) -> Rankings | None:
     if not found:
         return None
     rows = [_row(ranking, arm) for ranking in found for arm in ranking.arms]
+    left = len(found) - _MOST_FIGURES
     return Rankings(
-        text=_TEXT,
+        text=f"{_TEXT} {left} more stand in the table alone." if left > 0 else _TEXT,
         table=_tables.Table(
             name="ranking",
             title="Strategies by mean rank",
@@ -80,7 +84,7 @@ def rankings(run: _reading.Run) -> Rankings | None:
         ),
         figures=[
             _figure(ranking, run.workdir / "figures", index)
-            for index, ranking in enumerate(found)
+            for index, ranking in enumerate(found[:_MOST_FIGURES])
         ],
     )
 

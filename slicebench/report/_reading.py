@@ -1,6 +1,7 @@
 """What a report is made from: the files of a work folder."""
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -37,15 +38,17 @@ class Run:
     compute: dict[str, Any]
     examples: dict[str, _examples.Examples]
 
-    @property
+    @functools.cached_property
     def most_seeds(self) -> int:
         """Seeds of the cells that have most of them, planned or trained.
 
         In a run that is made look by look some tasks have more than were asked of
         every one.
         """
-        swept = self.trials[self.trials["strategy"] != statistics.CEILING]
-        counts: Any = swept.groupby(list(spec.CELL_FIELDS), dropna=False).size()
+        factors = list(spec.CELL_FIELDS)
+        swept = self.trials["strategy"] != statistics.CEILING
+        cells = self.trials.loc[swept, factors]
+        counts: Any = cells.groupby(factors, dropna=False).size()
         return max([int(self.experiment.get("num_seeds", 0)), *counts.tolist()])
 
     def task(self, name: str) -> dict[str, Any]:

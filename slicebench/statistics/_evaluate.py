@@ -119,15 +119,17 @@ def _index_of(
     drop_diverged: bool,
     drop_unseen: bool,
 ) -> Mapping[Place, _index.Scores]:
-    kept = trials
+    kept = np.ones(len(trials), bool)
     if drop_diverged:
-        kept = _effects.take(kept, (kept["status"] == "ok").to_numpy(bool))
+        kept &= (trials["status"] == "ok").to_numpy(bool)
     if drop_unseen:
-        kept = _effects.take(kept, ~unseen_class(kept))
-    if isinstance(results, pd.DataFrame):
-        known = results["trial_id"].isin(kept["trial_id"].tolist())
-        results = _effects.take(results, known.to_numpy(bool))
-    return _index.index_scores(results, kept)
+        kept &= ~unseen_class(trials)
+    if isinstance(results, _index.ScoreIndex):
+        index = results.among(trials)
+        return index if kept.all() else index.where(kept)
+    chosen = _effects.take(trials, kept)
+    known = results["trial_id"].isin(chosen["trial_id"].tolist())
+    return _index.index_scores(_effects.take(results, known.to_numpy(bool)), chosen)
 
 
 def unseen_class(trials: pd.DataFrame) -> np.ndarray:

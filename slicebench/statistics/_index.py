@@ -244,6 +244,21 @@ class ScoreIndex(Mapping[Place, Scores]):
                 found[place] = dataclasses.replace(scores, table=table, at=at)
         return ScoreIndex(trials, found)
 
+    def where(self, mask: Bool[np.ndarray, " trial"]) -> "ScoreIndex":
+        """Returns the scores of the marked trials; arrays and table are shared."""
+        found: dict[Place, Scores] = {}
+        tables: dict[int, tuple[CellTable, Int[np.ndarray, " kept"]]] = {}
+        for place, scores in self.items():
+            old = scores.table
+            if id(old) not in tables:
+                rows = np.flatnonzero(mask[old.at])
+                tables[id(old)] = (old.subset(rows), rows)
+            table, rows = tables[id(old)]
+            if len(rows):
+                at = scores.at[rows]
+                found[place] = dataclasses.replace(scores, table=table, at=at)
+        return ScoreIndex(self.trials, found)
+
     @functools.cached_property
     def order(self) -> Int[np.ndarray, " trial"]:
         """Rows of the trials table in the order that `Store.read_results` has."""

@@ -72,7 +72,8 @@ def development_margin(
     mask = trials[f"development_{metric}"].notna() & trials["slices_per_volume"].notna()
     for name, value in factors.items():
         mask &= trials[name] == value
-    curve = _effects.take(trials, mask.to_numpy(bool))
+    names = ["budget", "slices_per_volume", f"development_{metric}"]
+    curve = _effects.take(trials[names], mask.to_numpy(bool))
     budgets = sorted(set(curve["budget"].tolist()))
     if len(budgets) < 2:
         return _fixed(fixed, f"{len(budgets)} budgets with random slices")

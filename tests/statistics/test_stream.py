@@ -179,6 +179,10 @@ def test_scores_of_some_trials(frames, index):
         check_exact=True,
     )
     assert index.among(index.trials) is index
+    third = np.arange(len(trials)) % 3 == 0
+    pd.testing.assert_frame_equal(
+        cell_table(index.where(third), index.trials), cell_table(part, part.trials)
+    )
     assert not index.among(index.trials.iloc[:0])
 
 
