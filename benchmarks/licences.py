@@ -10,6 +10,7 @@ import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from absl import app, flags
@@ -88,7 +89,7 @@ def _installed(name: str) -> bool:
 
 def licence(name: str) -> str:
     """Returns the licence as the package states it: expression, text or classifier."""
-    data = importlib.metadata.metadata(name)
+    data: Any = importlib.metadata.metadata(name)
     given = data.get("License-Expression") or ""
     if not given:
         classes = [
@@ -116,7 +117,7 @@ def table() -> pd.DataFrame:
         for name, asking in needed.items()
     ]
     frame = pd.DataFrame(rows).sort_values(["direct", "name"], ascending=[False, True])
-    return frame.assign(direct=frame["direct"].map({True: "yes", False: ""}))
+    return frame.assign(direct=["yes" if own else "" for own in frame["direct"]])
 
 
 def main(_: list[str]) -> None:

@@ -201,6 +201,7 @@ def test_nothing_outside_the_pool_reaches_fitted_values(tmp_path):
     for number, case in enumerate([*first.development, *first.test]):
         image = np.random.default_rng(number).normal(0, 9e4, (70, 70, 5))
         label = np.full((70, 70, 5), 1, np.uint8)
+        label[:35] = 2
         affine = np.diag([1.0, 1.0, 1.0, 1.0])
         folders.save(folder / f"imagesTr/{case.name}_0000.nii.gz", image, affine)
         folders.save(folder / f"labelsTr/{case.name}.nii.gz", label, affine)

@@ -137,7 +137,7 @@ def test_faults_of_a_user_file(tmp_path, content, message):
 
 
 def test_user_file_that_is_missing_or_has_fewer_folds(tmp_path):
-    with pytest.raises(InputError, match="no.json: no such file"):
+    with pytest.raises(InputError, match=r"no\.json: no such file"):
         split_from_file(tmp_path / "no.json", CASES, CASES, 0)
     path = write_splits(tmp_path, [{"train": CASES[:20], "val": CASES[20:]}])
     with pytest.raises(InputError, match="fold 1 does not exist; allowed are 0 to 0"):
