@@ -60,7 +60,7 @@ def kill_often(
     whole: pd.DataFrame,
     seconds: float,
     kills: int,
-    keep: Callable[[list[Outcome]], None],
+    keep: Callable[[list[Outcome]], object],
 ) -> list[Outcome]:
     """Kills runs at random moments until they have been killed often enough.
 

@@ -180,10 +180,10 @@ def measure(workdir: Path) -> pd.DataFrame:
 def main(_: list[str]) -> None:
     """Measures every stage, or runs one."""
     if _STAGE.value:
-        for row in run_stage(_STAGE.value, Path(_WORKDIR.value)):
+        for row in run_stage(_STAGE.value, Path(_WORKDIR.value or ".")):
             print("\n" + json.dumps(row), flush=True)
         return
-    if _WORKDIR.value:
+    if _WORKDIR.value is not None:
         Path(_WORKDIR.value).mkdir(parents=True, exist_ok=True)
         table = measure(Path(_WORKDIR.value))
     else:

@@ -22,6 +22,12 @@ def where(frame: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
     return chosen
 
 
+def columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Returns some columns."""
+    chosen: Any = frame[list(names)]
+    return chosen
+
+
 def keep(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
     """Returns the rows that a boolean column marks."""
     chosen: Any = frame.loc[mask]
@@ -35,12 +41,12 @@ def ordered(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def groups(
-    frame: pd.DataFrame, columns: Sequence[str]
+    frame: pd.DataFrame, by: Sequence[str]
 ) -> Iterator[tuple[Record, pd.DataFrame]]:
     """Yields the rows of each combination of values, in order of appearance."""
-    grouped: Any = frame.groupby(list(columns), dropna=False, sort=False)
+    grouped: Any = frame.groupby(list(by), dropna=False, sort=False)
     for key, part in grouped:
-        yield dict(zip(columns, key, strict=True)), part
+        yield dict(zip(by, key, strict=True)), part
 
 
 def floats(frame: pd.DataFrame, column: str) -> Any:

@@ -61,7 +61,8 @@ def _in_slices(row: Mapping[str, Any], task: Mapping[str, Any]) -> tuple[float, 
     if known and len(chosen) and len(chosen) % quota == 0:
         runs = np.asarray(chosen, int).reshape(-1, quota)
         return float(np.diff(runs, axis=1).mean()), CHOSEN
-    coverage = row.get("coverage")
-    if not pd.isna(coverage) and coverage > 0:
+    coverage: Any = row.get("coverage")
+    missing: Any = pd.isna(coverage)
+    if not missing and coverage > 0:
         return 1 / float(coverage), _COVERAGE
     return float(task.get("median_slices") or np.nan) / quota, _DEPTH

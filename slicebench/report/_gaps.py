@@ -72,7 +72,7 @@ def missing_trials(run: _reading.Run) -> Table:
     rows: list[dict[str, Any]] = []
     most = _most(run.trials)
     factors = list(spec.CELL_FIELDS)
-    for cell, part in _frames.groups(run.trials[factors], factors):
+    for cell, part in _frames.groups(_frames.columns(run.trials, factors), factors):
         wanted = max(_wanted(run.experiment, cell), most[_kind(cell)])
         if len(part) < wanted:
             rows.append(
@@ -110,7 +110,7 @@ def _most(trials: pd.DataFrame) -> Counter[tuple[Any, ...]]:
     """
     most: Counter[tuple[Any, ...]] = Counter()
     factors = list(spec.CELL_FIELDS)
-    for cell, part in _frames.groups(trials[factors], factors):
+    for cell, part in _frames.groups(_frames.columns(trials, factors), factors):
         most[_kind(cell)] = max(most[_kind(cell)], len(part))
     return most
 

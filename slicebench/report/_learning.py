@@ -38,7 +38,7 @@ def learning(run: _reading.Run) -> _part.Part | None:
     if "loss_curve" not in run.trials:
         return None
     known = run.trials["loss_curve"].notna() & (run.trials["status"] == "ok")
-    curves = _frames.keep(run.trials[[*_KEYS, "loss_curve"]], known)
+    curves = _frames.keep(_frames.columns(run.trials, [*_KEYS, "loss_curve"]), known)
     frame = _means(curves)
     if frame.empty:
         return None
@@ -70,7 +70,8 @@ def learning(run: _reading.Run) -> _part.Part | None:
 def _means(trials: pd.DataFrame) -> pd.DataFrame:
     rows: list[_frames.Record] = []
     for key, part in _frames.groups(trials, _KEYS):
-        lists = ListColumn(part["loss_curve"])
+        column: Any = part["loss_curve"]
+        lists = ListColumn(column)
         curves = [lists[row].astype(float) for row in range(len(part))]
         points = min(len(curve) for curve in curves)
         if not points:

@@ -21,10 +21,11 @@ class ListColumn:
         empty.
     """
 
-    def __init__(self, column: "pd.Series[Any]"):
+    def __init__(self, column: pd.Series):
         self._rows: list[Any] | None = None
         if isinstance(column.dtype, pd.ArrowDtype):
-            whole: Any = pa.chunked_array(column.array.__arrow_array__())
+            stored: Any = column.array
+            whole: Any = pa.chunked_array(stored.__arrow_array__())
             flat = whole.combine_chunks().fill_null([])
             self._ends = flat.offsets.to_numpy()
             self._values = flat.values.to_numpy()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
 from slicebench.errors import InputError
@@ -79,20 +80,22 @@ def stream_scores(store: Store) -> Iterator[Piece]:
         if not part.exists():
             raise InputError(f"{part}: missing, though {path} is there")
         for table in read_pieces(part, RESULTS, _READ):
-            columns = [_coded(table.column(name)) for name in SCORE_KEY]
-            yield Piece(part, *columns, table.column("score").to_numpy())
+            trial, case, name, metric = (_coded(table.column(n)) for n in SCORE_KEY)
+            score = table.column("score").to_numpy()
+            yield Piece(part, trial, case, name, metric, score)
 
 
 def scores_of(store: Store, trials: Collection[str]) -> pd.DataFrame:
     """Returns what `Store.read_results` does, of some trials only."""
     wanted = pa.array(sorted(trials), pa.string())
+    compute: Any = pc
     tables: list[Any] = []
     for path in sorted((store.workdir / "trials").glob("part-*.parquet")):
         known = set(read_part(path, TRIALS, ["trial_id"]).column(0).to_pylist())
         if known.isdisjoint(trials):
             continue
         table = read_part(store.workdir / "results" / path.name, RESULTS)
-        mask = pa.compute.is_in(table.column("trial_id"), value_set=wanted)
+        mask = compute.is_in(table.column("trial_id"), value_set=wanted)
         tables.append(table.filter(mask))
     return frame_of(tables, RESULTS)
 

@@ -43,12 +43,13 @@ def case_scores(
         }
         parts.append(pd.DataFrame(columns))
     whole = pd.concat(parts, ignore_index=True)
-    return whole.sort_values("order", kind="stable", ignore_index=True)[_COLUMNS]
+    found: Any = whole.sort_values("order", kind="stable", ignore_index=True)[_COLUMNS]
+    return found
 
 
 def case_means(
     index: ScoreIndex, place: Place, mask: Bool[np.ndarray, " trial"]
-) -> "pd.Series[float]":
+) -> pd.Series:
     """Returns the mean of every class and case over many trials.
 
     Sums are compensated (Kahan 1965) and run in the store's order, as pandas does it
@@ -63,7 +64,8 @@ def case_means(
       Means by class_name and case, of those that have a score.
     """
     if place not in index:
-        return case_scores(index, place, mask).groupby(_COLUMNS[:2])["score"].mean()
+        none: Any = case_scores(index, place, mask).groupby(_COLUMNS[:2])["score"]
+        return none.mean()
     scores, rows = index[place], _in_order(index, place, mask)
     names = sorted({name for found in scores.cases.values() for name in found})
     number = {name: n for n, name in enumerate(names)}

@@ -180,7 +180,9 @@ class Scores:
         """Trials of every cell."""
         return self.table.rows
 
-    def of(self, trials: Sequence[int]) -> Float[np.ndarray, "trial case class"]:
+    def of(
+        self, trials: Sequence[int] | Int[np.ndarray, " row"]
+    ) -> Float[np.ndarray, "trial case class"]:
         """Returns the scores of some trials."""
         return self.values[self.at[np.asarray(trials, int)]]
 
@@ -264,9 +266,9 @@ class ScoreIndex(Mapping[Place, Scores]):
         """Rows of the trials table in the order that `Store.read_results` has."""
         shared = [name for name in RESULTS.names if name in self.trials.columns]
         keys = [name for name in shared if name not in ("trial_id", "status")]
-        numbered = self.trials[[*keys, "status", "trial_id"]].reset_index(drop=True)
-        chosen: Any = numbered.sort_values([*keys, "status", "trial_id"])
-        return chosen.index.to_numpy()
+        columns: Any = self.trials[[*keys, "status", "trial_id"]]
+        numbered = columns.reset_index(drop=True)
+        return numbered.sort_values([*keys, "status", "trial_id"]).index.to_numpy()
 
 
 def index_scores(

@@ -7,6 +7,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,7 +74,8 @@ def development_margin(
     for name, value in factors.items():
         mask &= trials[name] == value
     names = ["budget", "slices_per_volume", f"development_{metric}"]
-    curve = _effects.take(trials[names], mask.to_numpy(bool))
+    columns: Any = trials[names]
+    curve = _effects.take(columns, mask.to_numpy(bool))
     budgets = sorted(set(curve["budget"].tolist()))
     if len(budgets) < 2:
         return _fixed(fixed, f"{len(budgets)} budgets with random slices")

@@ -166,7 +166,8 @@ class _Recorded:
         self.trials = trials
         self.at = np.zeros(0, np.int64)
         if "chosen_slices" in trials.columns:
-            self._slices = ListColumn(trials["chosen_slices"])
+            column: Any = trials["chosen_slices"]
+            self._slices = ListColumn(column)
             self.at = np.flatnonzero(self._slices.filled)
         self._coverage = np.full(len(trials), math.nan)
         if "coverage" in trials.columns:

@@ -9,7 +9,7 @@ be: a trial, a case of its fold, a class and a metric.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,14 +57,15 @@ class _Places:
         self._row = np.zeros(len(trials), np.int32)
         self._groups: list[_Sorted] = []
         ids = trials["trial_id"].to_numpy(object)
-        keys = pd.MultiIndex.from_frame(trials[list(PLACE)].astype(str))
-        codes, found = pd.factorize(keys)
+        columns: Any = trials[list(PLACE)]
+        factorized: Any = pd.factorize(pd.MultiIndex.from_frame(columns.astype(str)))
+        codes, found = factorized
         for number, key in enumerate(found):
             members = np.flatnonzero(codes == number)
             members = members[np.argsort(ids[members], kind="stable")]
             self._place[members] = number
             self._row[members] = np.arange(len(members))
-            self._groups.append(_Sorted(cast(Any, key), members))
+            self._groups.append(_Sorted(key, members))
         self._arrays: dict[tuple[int, str], _Array] = {}
 
     def add(self, piece: Piece, rows: dict[str, int]) -> None:

@@ -221,8 +221,9 @@ def _sensitivity(
 ) -> list[dict[str, Any]]:
     """Returns what changes where some trials are left out."""
     tables: list[dict[str, Any]] = []
+    status: Any = trials["status"]
     dropped = {
-        "drop_diverged": bool((trials["status"] != "ok").any()),
+        "drop_diverged": bool((status != "ok").any()),
         "drop_unseen": bool(unseen_class(trials).any()),
     }
     for option, any_dropped in dropped.items():
