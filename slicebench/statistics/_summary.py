@@ -212,6 +212,11 @@ def _best(
     return found
 
 
+def _any_diverged(trials: pd.DataFrame) -> bool:
+    diverged: Any = trials["status"] != "ok"
+    return bool(diverged.any())
+
+
 def _sensitivity(
     contrasts: Sequence[Mapping[str, Any]],
     entries: Sequence[Mapping[str, Any]],
@@ -221,9 +226,8 @@ def _sensitivity(
 ) -> list[dict[str, Any]]:
     """Returns what changes where some trials are left out."""
     tables: list[dict[str, Any]] = []
-    status: Any = trials["status"]
     dropped = {
-        "drop_diverged": bool((status != "ok").any()),
+        "drop_diverged": _any_diverged(trials),
         "drop_unseen": bool(unseen_class(trials).any()),
     }
     for option, any_dropped in dropped.items():
