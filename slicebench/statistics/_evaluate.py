@@ -121,7 +121,7 @@ def _index_of(
 ) -> Mapping[Place, _index.Scores]:
     kept = np.ones(len(trials), bool)
     if drop_diverged:
-        kept &= (trials["status"] == "ok").to_numpy(bool)
+        kept &= ~diverged(trials)
     if drop_unseen:
         kept &= ~unseen_class(trials)
     if isinstance(results, _index.ScoreIndex):
@@ -130,6 +130,11 @@ def _index_of(
     chosen = _effects.take(trials, kept)
     known = results["trial_id"].isin(chosen["trial_id"].tolist())
     return _index.index_scores(_effects.take(results, known.to_numpy(bool)), chosen)
+
+
+def diverged(trials: pd.DataFrame) -> np.ndarray:
+    """Marks trials that did not end as they should."""
+    return trials["status"].to_numpy(object) != "ok"
 
 
 def unseen_class(trials: pd.DataFrame) -> np.ndarray:

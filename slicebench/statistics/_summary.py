@@ -17,6 +17,7 @@ from slicebench.statistics._components import variance_table
 from slicebench.statistics._evaluate import (
     Margins,
     Place,
+    diverged,
     evaluate,
     families,
     place_of,
@@ -212,11 +213,6 @@ def _best(
     return found
 
 
-def _any_diverged(trials: pd.DataFrame) -> bool:
-    diverged: Any = trials["status"] != "ok"
-    return bool(diverged.any())
-
-
 def _sensitivity(
     contrasts: Sequence[Mapping[str, Any]],
     entries: Sequence[Mapping[str, Any]],
@@ -227,7 +223,7 @@ def _sensitivity(
     """Returns what changes where some trials are left out."""
     tables: list[dict[str, Any]] = []
     dropped = {
-        "drop_diverged": _any_diverged(trials),
+        "drop_diverged": bool(diverged(trials).any()),
         "drop_unseen": bool(unseen_class(trials).any()),
     }
     for option, any_dropped in dropped.items():
