@@ -11,7 +11,7 @@ import numpy as np
 from slicebench import spec
 from slicebench.data import preprocess
 from slicebench.errors import InputError
-from slicebench.results import Need, Store, check_form, read_json
+from slicebench.results import Maybe, Need, Store, check_form, read_json
 from slicebench.runner import GIVEN
 from slicebench.training.checkpoints import load_weights
 from slicebench.training.step import Params, make_init
@@ -26,7 +26,7 @@ _TASK = {
     "classes": Need([str]),
     "channels": Need([str]),
     "spacing": Need([float]),
-    "provenance": Need({"preprocessing": Need(dict), "slice_axis": int}),
+    "provenance": Need({"preprocessing": Need(dict), "slice_axis": Maybe(int)}),
 }
 """What is read of experiment.json, beyond the form it has anyway."""
 _ALIKE = (*spec.CELL_FIELDS, "fold", "selection_seed", "program", "context")

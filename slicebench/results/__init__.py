@@ -5,7 +5,7 @@ score, then `trials/part-NAME.parquet` with one row a trial, the mark that the b
 complete: a results part without it counts for nothing.
 """
 
-from slicebench.results._forms import Need, check_form
+from slicebench.results._forms import Maybe, Need, check_form
 from slicebench.results._json import read_json, write_json_atomic
 from slicebench.results._lists import ListColumn
 from slicebench.results._rows import Row
@@ -23,6 +23,7 @@ __all__ = [
     "STATUSES",
     "TRIALS",
     "ListColumn",
+    "Maybe",
     "Need",
     "Piece",
     "Row",
