@@ -40,6 +40,7 @@ def message(tried: Tried, folder: Path) -> str:
     lines = tried.message.splitlines() or [""]
     text = lines[0].replace(str(folder), "FOLDER")
     text = re.sub(r"/tmp/[^/ ]*/", "FOLDER/", text)
+    text = text.replace(f"{Path(__file__).parents[1]}/", "")
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return f"`{text.replace('`', chr(39))}`"
 
