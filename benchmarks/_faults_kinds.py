@@ -59,7 +59,7 @@ def _killed_with_checkpoint(run: Run) -> list[Path]:
     """
     for _ in range(_TRIES):
         process = run.start()
-        run.wait_for(process, _CHECKPOINT)
+        run.wait_for(process, _CHECKPOINT, _complete)
         process.kill()
         process.wait()
         # Those that are being written have a longer name.

@@ -110,13 +110,23 @@ class Run:
             process.kill()
             return process.wait()
 
-    def wait_for(self, process: subprocess.Popen[bytes], what: str) -> None:
+    def wait_for(
+        self,
+        process: subprocess.Popen[bytes],
+        what: str,
+        fits: Callable[[Path], bool] = Path.exists,
+    ) -> None:
         """Waits until a file of a pattern is in the work folder.
+
+        Args:
+          process: Writes it.
+          what: The pattern.
+          fits: Further condition on the file.
 
         Raises:
           RuntimeError: The process ended first.
         """
-        while not any(self.workdir.glob(what)):
+        while not any(map(fits, self.workdir.glob(what))):
             if process.poll() is not None:
                 raise RuntimeError(f"ended before {what}: {self.last_line()}")
             time.sleep(_POLL)
