@@ -9,7 +9,7 @@ own clock, before it takes over. The clocks of two machines are never compared.
 import json
 import logging
 import os
-import socket
+import platform
 import threading
 import time
 import uuid
@@ -107,7 +107,7 @@ class Lease:
         record = {
             "owner": self._owner,
             "folder": self._folder,
-            "host": socket.gethostname(),
+            "host": platform.node(),
             "process": os.getpid(),
             "renewals": self._count,
             "renewed": time.time(),

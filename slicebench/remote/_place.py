@@ -269,6 +269,11 @@ class Place:
 
 
 def _is_plain(name: str) -> bool:
+    """Whether a name stays inside its folder.
+
+    >>> [_is_plain(name) for name in ("trials/a", "../a", "/a", "trials//a", "")]
+    [True, False, False, False, False]
+    """
     parts = PurePosixPath(name).parts
     return bool(parts) and "/".join(parts) == name and not {"..", "/"} & {*parts}
 

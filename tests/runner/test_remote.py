@@ -24,6 +24,7 @@ from slicebench.runner import (
     Session,
     Shard,
     make_study,
+    staging,
     work_folder,
 )
 from tests import command
@@ -94,8 +95,6 @@ def quick(monkeypatch, tmp_path):
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
     """Local folders lie in the returned one; prepared data stay where they are."""
-    from slicebench.runner import staging
-
     monkeypatch.setattr(staging, "cache_folder", lambda: tmp_path / "machine")
     return tmp_path / "machine" / "remote"
 
@@ -145,29 +144,76 @@ def kept_in(machine):
     return [path for path in machine.iterdir() if path.is_dir()]
 
 
-def test_the_command_on_a_place_gives_a_local_run_s_rows(local, machine, tmp_path):
-    place = tmp_path / "bucket" / "sweep"
-    url = f"file://{place}"
-    outcome = command.run(*FLAGS, f"--workdir={url}", "--keep_weights")
-    assert outcome.status == 0, outcome.err
-    assert f"report: {url}/report.html" in outcome.out
-    same_rows(place, local)
-    trials = set(Store(place).read_trials()["trial_id"])
-    final = place / "checkpoints" / "final"
-    assert all((final / name / "_METADATA").is_file() for name in trials)
-    before = contents(place)
-    assert {"report.html", "summary.json", "compute.json"} < before.keys()
-    assert not [n for n in before if "batch-" in n or "lease" in n or "upload" in n]
-    assert not kept_in(machine)
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """A place with the rows of a run that was killed and went on elsewhere.
 
-    outcome = command.run(*FLAGS, f"--workdir={url}", "--status")
-    assert outcome.out.startswith(f"{url}: 4 of 4 trials done, 0 to go")
+    After the kill the place has a lease of the dead, and half a checkpoint more.
+
+    Returns:
+      The place; what the first run left there; what --status and the second run said.
+    """
+    folder = tmp_path_factory.mktemp("resumed")
+    place = folder / "place"
+    experiment = write_experiment(folder, 12)
+    kill = "os.kill(os.getpid(), signal.SIGKILL)"
+    text = experiment.read_text().replace(kill, f"wait_for_both(); {kill}")
+    text = text.replace("STEPS = 12", f"{QUICK}STEPS = 12")
+    experiment.write_text(text.replace("PLACE", str(place)))
+    flags = (f"--experiment={experiment}", *FLAGS[1:], "--checkpoint_seconds=0")
+    flags = (*flags, "--keep_weights", f"--workdir=file://{place}")
+    elsewhere = {"SLICEBENCH_CACHE": str(folder / "dead")}
+    ended = command.finish(command.start(*flags, DIE_AT_CHECKPOINT="2", **elsewhere))
+    assert ended.status == -signal.SIGKILL, ended.err
+    left = contents(place)
+    lease = json.loads((place / "lease.json").read_text())
+    (place / "lease.json").write_text(json.dumps(lease | {"seconds": 1}))
+    batch = sorted((place / "checkpoints").glob("batch-*"))[0]
+    (batch / "11.tar").write_bytes((batch / "10.tar").read_bytes()[:1000])
+    status = command.run(*flags, "--status")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "cache_folder", lambda: folder / "machine")
+        outcome = command.run(*flags)
+    assert outcome.status == 0, outcome.err
+    return place, left, (status, outcome)
+
+
+def test_a_killed_run_goes_on_on_a_fresh_machine(resumed, local):
+    place, left, (status, outcome) = resumed
+    found = sorted(name for name in left if name.startswith("checkpoints/batch-"))
+    names = [name.rpartition("/")[2] for name in found]
+    assert names == ["10.json", "10.tar"] * 2
+    assert not [name for name in left if name.startswith("trials/")]
+    batch = found[0].split("/")[1]
+    assert f"under way: {batch}, last checkpoint at step 10" in status.out
+    assert "last gave a sign of life" in status.out
+    assert "waits up to 1 s whether it still lives" in outcome.err
+    assert outcome.err.count("goes on from step 10") == 2
+    same_rows(place, local)
+
+
+def test_a_finished_place_has_a_work_folder_s_files_and_no_others(resumed):
+    place, _, (_, outcome) = resumed
+    assert f"report: file://{place}/report.html" in outcome.out
+    found = contents(place)
+    assert {"report.html", "summary.json", "compute.json"} < found.keys()
+    assert not [n for n in found if "batch-" in n or "lease" in n or "upload" in n]
+    final = place / "checkpoints" / "final"
+    for name in Store(place).read_trials()["trial_id"]:
+        assert (final / name / "_METADATA").is_file()
+    assert not kept_in(place.parent / "machine" / "remote")
+
+
+def test_another_machine_sees_a_finished_place_and_changes_nothing(resumed, machine):
+    place = resumed[0]
+    url, before = f"file://{place}", contents(place)
+    trials = Store(place).done()
     with work_folder(options(url)) as here:
         assert Store(here.workdir).done() == trials
-        folder = here.workdir / "checkpoints" / "final"
-        assert {path.name for path in folder.iterdir()} == trials
-    with pytest.raises(InputError, match=f"^{url}: task .* was prepared otherwise"):
-        train(options(url, split_seed=4))
+        final = here.workdir / "checkpoints" / "final"
+        assert {path.name for path in final.iterdir()} == trials
+    with pytest.raises(InputError, match=f"^{url}: holds results of experiment"):
+        train(options(url))
     assert contents(place) == before
 
 
@@ -178,37 +224,6 @@ def test_a_look_at_a_place_writes_nothing(machine, tmp_path):
     assert f"work folder: {url}/shard-1-of-2\n" in outcome.out
     assert not (tmp_path / "place").exists()
     assert not machine.exists()
-
-
-def test_a_killed_run_goes_on_on_a_fresh_machine(local, machine, tmp_path):
-    """The place has a lease of the dead, a checkpoint, and half of another."""
-    experiment = write_experiment(tmp_path, 12)
-    kill = "os.kill(os.getpid(), signal.SIGKILL)"
-    place = tmp_path / "place"
-    text = experiment.read_text().replace(kill, f"wait_for_both(); {kill}")
-    text = text.replace("STEPS = 12", f"{QUICK}STEPS = 12")
-    experiment.write_text(text.replace("PLACE", str(place)))
-    flags = (f"--experiment={experiment}", *FLAGS[1:], "--checkpoint_seconds=0")
-    flags = (*flags, f"--workdir=file://{place}")
-    elsewhere = {"SLICEBENCH_CACHE": str(tmp_path / "dead")}
-    ended = command.finish(command.start(*flags, DIE_AT_CHECKPOINT="2", **elsewhere))
-    assert ended.status == -signal.SIGKILL, ended.err
-    left = sorted((place / "checkpoints").iterdir())
-    kept = [{path.name for path in folder.iterdir()} for folder in left]
-    assert kept == [{"10.tar", "10.json"}] * 2
-    assert not (place / "trials").exists()
-    lease = json.loads((place / "lease.json").read_text())
-    (place / "lease.json").write_text(json.dumps(lease | {"seconds": 2}))
-    (left[0] / "11.tar").write_bytes((left[0] / "10.tar").read_bytes()[:1000])
-    outcome = command.run(*flags, "--status")
-    assert f"under way: {left[0].name}, last checkpoint at step 10" in outcome.out
-    assert "last gave a sign of life" in outcome.out
-    outcome = command.run(*flags)
-    assert outcome.status == 0, outcome.err
-    assert "waits up to 2 s whether it still lives" in outcome.err
-    assert outcome.err.count("goes on from step 10") == 2
-    same_rows(place, local)
-    assert not list((place / "checkpoints").rglob("*.tar"))
 
 
 def test_a_checkpoint_that_is_not_whole_is_not_used(machine, tmp_path, caplog):
