@@ -129,7 +129,7 @@ def _finish(mirror: Mirror, uploads: Uploads, lease: Lease) -> None:
     """
     url, folder = mirror.place.url, mirror.folder
     try:
-        if not lease.lost and not lease.is_safe():
+        if not lease.lost:
             lease.renew()
         if lease.lost:
             uploads.stop()

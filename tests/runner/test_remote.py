@@ -23,6 +23,7 @@ from slicebench.runner import (
     Overrides,
     Session,
     Shard,
+    Stopped,
     make_study,
     staging,
     work_folder,
@@ -388,6 +389,42 @@ def test_a_second_run_is_refused_while_the_first_lives(machine, tmp_path):
         train(given)
     first.release()
     assert place.names() == []
+
+
+def test_a_stopped_run_carries_its_rows_away(local, machine):
+    url = "memory://bucket/stopped"
+
+    def stop():
+        with work_folder(options(url)) as here:
+            fill(here.workdir, local)
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        stop()
+    names = remote.open_place(url).names()
+    parts = {f"trials/{path.name}" for path in (local / "trials").iterdir()}
+    assert parts < set(names)
+    assert remote.LEASE_FILE not in names
+
+
+def test_a_run_whose_lease_was_taken_carries_nothing_away(local, machine):
+    url = "memory://bucket/taken"
+    place = remote.open_place(url)
+
+    def lose():
+        with work_folder(options(url)) as here:
+            place.write(remote.LEASE_FILE, b'{"owner": "another"}')
+            fill(here.workdir, local)
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(remote.RemoteError, match="another process has taken over"),
+    ):
+        patch.setattr(_uploads, "POLL_SECONDS", 60.0)
+        lose()
+    assert place.names() == [remote.LEASE_FILE]
+    (kept,) = kept_in(machine)
+    same_rows(kept, local)
 
 
 def test_a_silent_lease_is_taken_over_and_its_holder_stops(machine):
