@@ -407,7 +407,8 @@ def test_a_stopped_run_carries_its_rows_away(local, machine):
     assert remote.LEASE_FILE not in names
 
 
-def test_a_run_whose_lease_was_taken_carries_nothing_away(local, machine):
+def test_a_run_whose_lease_was_taken_carries_nothing_away(local, machine, monkeypatch):
+    monkeypatch.setattr(_uploads, "POLL_SECONDS", 60.0)
     url = "memory://bucket/taken"
     place = remote.open_place(url)
 
@@ -416,11 +417,7 @@ def test_a_run_whose_lease_was_taken_carries_nothing_away(local, machine):
             place.write(remote.LEASE_FILE, b'{"owner": "another"}')
             fill(here.workdir, local)
 
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(remote.RemoteError, match="another process has taken over"),
-    ):
-        patch.setattr(_uploads, "POLL_SECONDS", 60.0)
+    with pytest.raises(remote.RemoteError, match="another process has taken over"):
         lose()
     assert place.names() == [remote.LEASE_FILE]
     (kept,) = kept_in(machine)
