@@ -30,6 +30,7 @@ PURPOSE = {
     "array-record": "files of prepared tasks",
     "edt": "distance transforms",
     "flax": "networks",
+    "fsspec": "work folders by URL",
     "jax": "compiled, batched training",
     "jaxtyping": "array shapes in signatures",
     "jinja2": "report page",

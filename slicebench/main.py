@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import app, flags
 
-from slicebench import runner
+from slicebench import remote, runner
 from slicebench.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -27,7 +27,12 @@ flags.DEFINE_string(
     "--data=PLAN[,SEGMENTATIONS...]: what came back for a plan of slicebench.planning.",
 )
 flags.DEFINE_list("data", None, "Dataset folders that replace the embedded tasks.")
-flags.DEFINE_string("workdir", None, "Work folder (default runs/<experiment>).")
+flags.DEFINE_string(
+    "workdir",
+    None,
+    "Work folder, or its URL on an object store, such as s3://bucket/prefix (default "
+    "runs/<experiment>).",
+)
 flags.DEFINE_list("tasks", None, "Embedded phantom tasks.")
 flags.DEFINE_list("budgets", None, "Annotated slices in total.")
 flags.DEFINE_list("slices_per_volume", None, "Annotated slices of a volume.")
@@ -140,10 +145,15 @@ def read_options() -> runner.Options:
       InputError: A flag's value cannot be used.
     """
     shard = runner.parse_shard(FLAGS.shard)
-    workdir = Path(FLAGS.workdir or f"runs/{Path(FLAGS.experiment).stem}")
+    given = FLAGS.workdir or f"runs/{Path(FLAGS.experiment).stem}"
+    url = given if remote.is_url(given) else None
+    if url is not None and shard is not None:
+        url = remote.append_name(url, shard.folder)
+    workdir = Path(given) / shard.folder if shard else Path(given)
     return runner.Options(
         experiment=FLAGS.experiment,
-        workdir=workdir / shard.folder if shard else workdir,
+        workdir=workdir,
+        url=url,
         data=tuple(Path(folder) for folder in FLAGS.data or ()),
         overrides=_read_overrides(),
         target_labels=",".join(FLAGS.target_labels or ["all"]),
@@ -168,8 +178,16 @@ def read_options() -> runner.Options:
         executor=FLAGS.executor,
         ray_address=FLAGS.ray_address,
         ray_workers=FLAGS.ray_workers,
-        command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
+        command=_typed(given),
     )
+
+
+def _typed(workdir: str) -> str:
+    """Returns the command for the record, without a password in the work folder."""
+    words = ["python", "-m", "slicebench.main", *sys.argv[1:]]
+    if remote.is_url(workdir):
+        words = [word.replace(workdir, remote.shown_url(workdir)) for word in words]
+    return shlex.join(words)
 
 
 def _read_overrides() -> runner.Overrides:
@@ -235,6 +253,11 @@ def _train_on_annotations() -> None:
     values |= {"dims": dims[0], "steps": steps[0], "module": "slicebench.main"}
     seeds = 3 if FLAGS.num_seeds is None else FLAGS.num_seeds
     out = Path(FLAGS.workdir or f"runs/{_ANNOTATIONS}")
+    if remote.is_url(FLAGS.workdir or ""):
+        raise InputError(
+            f"--workdir={remote.shown_url(FLAGS.workdir)} with "
+            f"--experiment={_ANNOTATIONS}: a folder of this machine is allowed"
+        )
     for line in run_training(
         read_labels(plan, labels), out, {**values, "seeds": seeds}
     ):
@@ -244,22 +267,24 @@ def _train_on_annotations() -> None:
 def run(options: runner.Options) -> None:
     """Does what the command line asks for and prints the outcome."""
     runner.prepare_executor(options)
-    study = runner.make_study(options)
-    if options.dry_run:
-        _say(runner.preview(study, options))
-        return
-    if options.status:
-        _say(runner.status_text(study, options))
-        return
-    runner.make_session(study, options).run()
-    _report(options)
+    with runner.work_folder(options) as here:
+        study = runner.make_study(here)
+        if options.dry_run:
+            _say(runner.preview(study, here))
+            return
+        if options.status:
+            _say(runner.status_text(study, here))
+            return
+        runner.make_session(study, here).run()
+        _report(here)
+    _say(f"report: {options.place}/report.html")
 
 
 def _report(options: runner.Options) -> None:
     from slicebench.report import verdict_lines, write_report
     from slicebench.results import read_json
 
-    path = write_report(options.workdir)
+    write_report(options.workdir)
     _say("")
     summary, experiment = (
         read_json(options.workdir / f"{name}.json")
@@ -267,7 +292,6 @@ def _report(options: runner.Options) -> None:
     )
     for line in verdict_lines(summary, experiment):
         _say(line)
-    _say(f"report: {path}")
 
 
 def _say(text: str) -> None:
@@ -299,9 +323,9 @@ def _flag_values() -> list[str]:
 def main(arguments: list[str]) -> None:
     """Runs the command; bad input ends with exit status 2 and one line.
 
-    So does a network that is too large for the machine, or a disk that takes no more,
-    with status 1. SIGINT and SIGTERM end it with 130 and 143, after a checkpoint; the
-    same command goes on.
+    So does a network that is too large for the machine, a disk that takes no more, or
+    a store that cannot be written, with status 1. SIGINT and SIGTERM end it with 130
+    and 143, after a checkpoint; the same command goes on.
     """
     runner.show_logs()
     try:
@@ -314,7 +338,10 @@ def main(arguments: list[str]) -> None:
             return
         runner.use_all_cores()
         run(read_options())
-    except (InputError, runner.OutOfMemoryError, runner.LostBatchError) as error:
+    except (
+        *(InputError, remote.RemoteError),
+        *(runner.OutOfMemoryError, runner.LostBatchError),
+    ) as error:
         sys.stderr.write(f"slicebench: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 1)
     except (runner.Stopped, KeyboardInterrupt) as stop:

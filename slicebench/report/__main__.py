@@ -3,6 +3,7 @@
 python -m slicebench.report --workdir=runs/budget_sweep
 python -m slicebench.report --workdir=runs/a,runs/b --out=runs/both
 python -m slicebench.report --workdir=runs/sweep    # with shares: unites them all
+python -m slicebench.report --workdir=s3://bucket/sweep    # any of these may be a URL
 """
 
 import os
@@ -14,7 +15,9 @@ from pathlib import Path
 from absl import app, flags
 
 from slicebench.errors import InputError
+from slicebench.remote import RemoteError
 from slicebench.report import merge, verdict_lines, write_report
+from slicebench.report._places import UNITED, copies
 from slicebench.results import read_json
 
 # Flags of its own: other programs of the suite define the same names.
@@ -47,24 +50,47 @@ def main(argv: Sequence[str]) -> None:
             f"unexpected argument {argv[1]!r}; allowed: --workdir=DIR[,DIR], "
             "--out=DIR, --no_images"
         )
-    images = not _NO_IMAGES.value
-    workdir = _folder([Path(name) for name in _WORKDIR.value or () if name], images)
-    path = write_report(workdir, images=images)
-    experiment = read_json(workdir / "experiment.json")
-    lines = verdict_lines(read_json(workdir / "summary.json"), experiment)
-    print("\n".join([*lines, str(path)]))  # noqa: T201 - this is its output
+    given = [name for name in _WORKDIR.value or () if name]
+    lines = report(given, _OUT.value or None, images=not _NO_IMAGES.value)
+    print("\n".join(lines))  # noqa: T201 - this is its output
 
 
-def _folder(workdirs: Sequence[Path], images: bool) -> Path:
+def report(given: Sequence[str], out: str | None, *, images: bool) -> list[str]:
+    """Reports on folders or URLs.
+
+    Args:
+      given: Work folders, or what shares of one lie in.
+      out: Where a merged report goes.
+      images: Whether example pictures are part of it.
+
+    Returns:
+      Verdicts, and where the report is.
+
+    Raises:
+      InputError: A folder cannot be used.
+      RemoteError: A place cannot be read or written.
+    """
+    with copies(images=images) as made:
+        target = made.target(out) if out else None
+        workdir = _folder([made.source(name) for name in given], target, images)
+        if os.path.exists(workdir / "experiment.json"):
+            made.name_sources(workdir)
+        path = write_report(workdir, images=images)
+        experiment = read_json(workdir / "experiment.json")
+        lines = verdict_lines(read_json(workdir / "summary.json"), experiment)
+        made.publish(workdir)
+        return [*lines, made.shown(str(path))]
+
+
+def _folder(workdirs: Sequence[Path], out: Path | None, images: bool) -> Path:
     """Returns the folder to report on, several folders merged into --out."""
     if not workdirs:
         raise InputError("--workdir: not given; give the folder of a run")
-    out = Path(_OUT.value) if _OUT.value else None
     # False for a name that is too long, where Path.exists would raise.
     is_run = os.path.exists(workdirs[0] / "experiment.json")
     if len(workdirs) == 1 and os.path.isdir(workdirs[0]) and not is_run:
         shares = _shares(workdirs[0])
-        out = out or (workdirs[0] / "all" if shares else None)
+        out = out or (workdirs[0] / UNITED if shares else None)
         workdirs = shares or workdirs
     if out is not None:
         merge(workdirs, out, images=images)
@@ -110,6 +136,9 @@ def run() -> None:
     except InputError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(2)
+    except RemoteError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.exit(1)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from slicebench.runner.progress import show_logs
 from slicebench.runner.ray_cluster import prepare_executor
 from slicebench.runner.ray_session import LostBatchError, make_session
 from slicebench.runner.session import Session
+from slicebench.runner.staging import work_folder
 from slicebench.runner.status import status_text
 from slicebench.runner.stopping import Stopped
 from slicebench.runner.study import Study, make_study
@@ -45,4 +46,5 @@ __all__ = [
     "show_logs",
     "status_text",
     "use_all_cores",
+    "work_folder",
 ]

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from slicebench.errors import InputError
+from slicebench.remote import shown_url
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,8 @@ class Options:
       ray_address: HOST:PORT of the cluster's head, or `auto`; None starts a local one.
       ray_workers: Workers; None: as many as the cluster has place for.
       command: The command as typed, for the record.
+      url: Where the work folder is mirrored, with what it needs to be opened; None for
+        a folder of this machine.
     """
 
     experiment: str
@@ -138,6 +141,12 @@ class Options:
     ray_address: str | None = None
     ray_workers: int | None = None
     command: str = ""
+    url: str | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def place(self) -> str:
+        """The work folder as it was given, without passwords."""
+        return str(self.workdir) if self.url is None else shown_url(self.url)
 
 
 def parse_names(flag: str, values: list[str] | None) -> tuple[str, ...] | None:

@@ -33,7 +33,7 @@ def preview(study: Study, options: Options) -> str:
     """Returns trials, splits, programs, estimated memory and time."""
     lines = [
         f"{study.experiment.name}: {study.experiment.question}",
-        f"work folder: {options.workdir}",
+        f"work folder: {options.place}",
         f"{len(study.trials)} trials in {len({t.cell() for t in study.trials})} cells, "
         f"{'at most ' if study.looks else ''}{_seeds(study.experiment)}",
         *_looks(study),

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from slicebench import spec
+from slicebench.remote import describe_holder
 from slicebench.results import Store
 from slicebench.runner.looks import looks_status
 from slicebench.runner.options import Options
@@ -38,9 +39,11 @@ def status_text(study: Study, options: Options) -> str:
         counts = f"{len(done)} trials done, {len(mine)} at most"
     else:
         counts = f"{len(done)} of {len(mine)} trials done, {len(left)} to go"
-    lines = [f"{workdir}: {counts}, {len(failed)} diverged"]
+    lines = [f"{options.place}: {counts}, {len(failed)} diverged"]
     if study.looks:
         lines += looks_status(study, workdir)
+    holder = describe_holder(workdir)
+    lines += [f"{holder}, holds {options.place}"] if holder else []
     lines += _under_way(workdir)
     if left and done and not study.looks:
         lines.append(_time_left(done, left))
