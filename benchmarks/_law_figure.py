@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, ScalarFormatter
 
 from benchmarks._law_tasks import LawTask
 from slicebench.statistics import fit_law
@@ -49,6 +50,10 @@ def _dice(axis: Axes, task: LawTask, *, effective: bool) -> None:
     if effective:
         _sparse_law(axis, task)
     axis.set_xscale("log")
+    ticks = LogLocator(subs=(1, 2, 5)) if effective else FixedLocator(task.budgets)
+    axis.xaxis.set_major_locator(ticks)
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("effective slices" if effective else "annotated slices")
     axis.set_ylabel("Dice")
     axis.set_title(task.name, fontsize=9)

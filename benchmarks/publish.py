@@ -81,7 +81,7 @@ def _merge(folder: Path, path: Path, schema: pa.Schema) -> None:
     )
     path.parent.mkdir(parents=True)
     merged = whole.replace_schema_metadata(schema.metadata)
-    pq.write_table(merged, path, compression="zstd")
+    pq.write_table(merged, path, compression="zstd", write_page_checksum=True)
 
 
 def main(_: list[str]) -> None:
