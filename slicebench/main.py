@@ -118,6 +118,20 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "ray_workers", None, "Workers (default: one a GPU, or all CPUs).", lower_bound=1
 )
+flags.DEFINE_integer(
+    "num_processes",
+    None,
+    "Processes, on one or several hosts, that are one program over all their devices; "
+    "with --process_id and --coordinator.",
+    lower_bound=1,
+)
+flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
+flags.DEFINE_string(
+    "coordinator",
+    None,
+    "HOST:PORT of process 0, which all processes can reach; auto, without the two "
+    "others: as SLURM, Open MPI or a TPU says.",
+)
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
 flags.DEFINE_enum(
     "plan",
@@ -168,6 +182,9 @@ def read_options() -> runner.Options:
         executor=FLAGS.executor,
         ray_address=FLAGS.ray_address,
         ray_workers=FLAGS.ray_workers,
+        num_processes=FLAGS.num_processes,
+        process_id=FLAGS.process_id,
+        coordinator=FLAGS.coordinator,
         command=shlex.join(["python", "-m", "slicebench.main", *sys.argv[1:]]),
     )
 
@@ -244,15 +261,17 @@ def _train_on_annotations() -> None:
 def run(options: runner.Options) -> None:
     """Does what the command line asks for and prints the outcome."""
     runner.prepare_executor(options)
-    study = runner.make_study(options)
-    if options.dry_run:
-        _say(runner.preview(study, options))
-        return
-    if options.status:
-        _say(runner.status_text(study, options))
-        return
-    runner.make_session(study, options).run()
-    _report(options)
+    with runner.joined(options) as team:
+        study = runner.make_study(options)
+        if options.dry_run:
+            _say(runner.preview(study, options))
+            return
+        if options.status:
+            _say(runner.status_text(study, options))
+            return
+        runner.make_session(study, options, team).run()
+    if team is None or team.leads:
+        _report(options)
 
 
 def _report(options: runner.Options) -> None:
@@ -317,6 +336,9 @@ def main(arguments: list[str]) -> None:
     except (InputError, runner.OutOfMemoryError, runner.LostBatchError) as error:
         sys.stderr.write(f"slicebench: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except runner.EndedElsewhereError as error:
+        sys.stderr.write(f"slicebench: {error}\n")
+        sys.exit(error.status)
     except (runner.Stopped, KeyboardInterrupt) as stop:
         number = stop.number if isinstance(stop, runner.Stopped) else signal.SIGINT
         sys.stderr.write(
