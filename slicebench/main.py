@@ -1,5 +1,6 @@
 """Command line: flags in, exit status out; the runner does the rest."""
 
+import os
 import shlex
 import signal
 import sys
@@ -338,6 +339,10 @@ def main(arguments: list[str]) -> None:
         sys.exit(2 if isinstance(error, InputError) else 1)
     except runner.EndedElsewhereError as error:
         sys.stderr.write(f"slicebench: {error}\n")
+        if error.lost:
+            # No handler of JAX may wait for the process that is lost.
+            sys.stderr.flush()
+            os._exit(error.status)
         sys.exit(error.status)
     except (runner.Stopped, KeyboardInterrupt) as stop:
         number = stop.number if isinstance(stop, runner.Stopped) else signal.SIGINT

@@ -110,18 +110,19 @@ def joined(options: Options) -> Iterator[Processes | None]:
         yield None
         return
     _connect(options)
-    team = Processes(_client(), jax.process_index(), jax.process_count())
+    # JAX has no public name for its client of the coordination service.
+    client = distributed.global_state.client
+    team = Processes(client, jax.process_index(), jax.process_count())
     _log.info("process %d of %d", team.index, team.count)
     if not team.leads:
         # Process 0 tells the same.
         logging.getLogger("slicebench").setLevel(logging.WARNING)
     team.watch()
-    failure: tuple[str, int] | None = ("unknown error", 1)
+    failure: tuple[str, int] | None = None
+    lost = False
     try:
         yield team
-        failure = None
     except Stopped:
-        failure = None
         raise
     except KeyboardInterrupt:
         failure = ("interrupted", 130)
@@ -130,17 +131,16 @@ def joined(options: Options) -> Iterator[Processes | None]:
         failure = (str(error), 2)
         raise
     except EndedElsewhereError as error:
-        failure = None
-        if error.lost:
-            # Who waits for a lost process at the end is ended by JAX.
-            _forget()
+        lost = error.lost
         raise
     except Exception as error:
         failure = (f"{type(error).__name__}: {error}"[:500], 1)
         raise
     finally:
         team.leave(failure)
-        jax.distributed.shutdown()
+        # JAX would wait for a lost process, and then abort this one.
+        if not lost:
+            jax.distributed.shutdown()
 
 
 def _connect(options: Options) -> None:
@@ -164,17 +164,3 @@ def _connect(options: Options) -> None:
             f"--coordinator={options.coordinator}: the processes do not come together "
             f"({reason}); start all of them, with the same address and number"
         ) from error
-
-
-def _client():
-    """JAX's own client of the coordination service; it has no public name."""
-    return distributed.global_state.client
-
-
-_kept: list[object] = []
-
-
-def _forget() -> None:
-    state = distributed.global_state
-    _kept.extend((state.client, state.service))
-    state.client = state.service = None

@@ -97,7 +97,7 @@ class Processes:
         earlier, self._sent = self._sent, []
         for index in range(1, self.count):
             found.append(self._read(f"{key}/{index}"))
-            self._client.key_value_delete(f"{key}/{index}")
+            self._client.key_value_delete(f"slicebench/{key}/{index}")
         # Whoever has got here has read all decisions before.
         for old in earlier:
             self._client.key_value_delete(old)
@@ -158,7 +158,8 @@ class Processes:
     def _post(self, key: str, value: Any) -> None:
         content = zlib.compress(json.dumps(value, default=_plain).encode())
         self._client.key_value_set_bytes(f"slicebench/{key}", content)
-        self._sent.append(f"slicebench/{key}")
+        if self.leads:
+            self._sent.append(f"slicebench/{key}")
 
     def _read(self, key: str) -> Any:
         """Waits for a message, as long as all processes are there."""
