@@ -1,5 +1,6 @@
 """Command line: flags in, exit status out; the runner does the rest."""
 
+import os
 import shlex
 import signal
 import sys
@@ -123,6 +124,20 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "ray_workers", None, "Workers (default: one a GPU, or all CPUs).", lower_bound=1
 )
+flags.DEFINE_integer(
+    "num_processes",
+    None,
+    "Processes, on one or several hosts, that are one program over all their devices; "
+    "with --process_id and --coordinator.",
+    lower_bound=1,
+)
+flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
+flags.DEFINE_string(
+    "coordinator",
+    None,
+    "HOST:PORT of process 0, which all processes can reach; auto, without the two "
+    "others: as SLURM, Open MPI or a TPU says.",
+)
 flags.DEFINE_bool("keep_weights", False, "Keep the last weights of every network.")
 flags.DEFINE_enum(
     "plan",
@@ -178,6 +193,9 @@ def read_options() -> runner.Options:
         executor=FLAGS.executor,
         ray_address=FLAGS.ray_address,
         ray_workers=FLAGS.ray_workers,
+        num_processes=FLAGS.num_processes,
+        process_id=FLAGS.process_id,
+        coordinator=FLAGS.coordinator,
         command=_typed(given),
     )
 
@@ -268,14 +286,17 @@ def run(options: runner.Options) -> None:
     """Does what the command line asks for and prints the outcome."""
     runner.prepare_executor(options)
     with runner.work_folder(options) as here:
-        study = runner.make_study(here)
-        if options.dry_run:
-            _say(runner.preview(study, here))
+        with runner.joined(here) as team:
+            study = runner.make_study(here)
+            if options.dry_run:
+                _say(runner.preview(study, here))
+                return
+            if options.status:
+                _say(runner.status_text(study, here))
+                return
+            runner.make_session(study, here, team).run()
+        if team is not None and not team.leads:
             return
-        if options.status:
-            _say(runner.status_text(study, here))
-            return
-        runner.make_session(study, here).run()
         _report(here)
     _say(f"report: {options.place}/report.html")
 
@@ -344,6 +365,13 @@ def main(arguments: list[str]) -> None:
     ) as error:
         sys.stderr.write(f"slicebench: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except runner.EndedElsewhereError as error:
+        sys.stderr.write(f"slicebench: {error}\n")
+        if error.lost:
+            # No handler of JAX may wait for the process that is lost.
+            sys.stderr.flush()
+            os._exit(error.status)
+        sys.exit(error.status)
     except (runner.Stopped, KeyboardInterrupt) as stop:
         number = stop.number if isinstance(stop, runner.Stopped) else signal.SIGINT
         sys.stderr.write(

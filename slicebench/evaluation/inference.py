@@ -15,6 +15,7 @@ from slicebench import spec
 from slicebench.data.prepared import PreparedCase
 from slicebench.evaluation.windows import gaussian, groups_of, windows_of
 from slicebench.training.engine import TRIAL_AXIS, Plan, over_trials, trial_mesh
+from slicebench.training.placement import put, read_held
 from slicebench.training.step import Params, make_network
 
 CHUNK = 32
@@ -48,6 +49,7 @@ class Predictor(Protocol):
     def predict(self, params: Params) -> np.ndarray:
         """Returns `[trial, slice, height, width]` classes or probabilities.
 
+        Of the trials whose networks this process holds.
         Probabilities have a last axis of classes.
         """
         ...
@@ -129,21 +131,21 @@ class SlicePredictor:
         """Replaces the cases, see `Predictor`."""
         self.cases = tuple(cases)
         self._count = sum(case.depth for case in cases)
-        self._images = jax.device_put(_stack(cases, 0), self._shared)
+        self._images = put(_stack(cases, 0), self._shared)
 
     def predict(self, params: Params) -> np.ndarray:
         """Returns every slice's classes or probabilities, see `Predictor`."""
         if self._shape != self._images.shape:
             start = time.perf_counter()
-            first = jax.device_put(np.int32(0), self._shared)
+            first = put(np.int32(0), self._shared)
             lowered = self._forward.lower(params, self._images, first)
             self._compiled, self._shape = lowered.compile(), self._images.shape
             self.compile_seconds += time.perf_counter() - start
         parts: list[Array] = []
         for offset in range(0, self._count, CHUNK):
-            where = jax.device_put(np.int32(offset), self._shared)
+            where = put(np.int32(offset), self._shared)
             parts.append(self._compiled(params, self._images, where))
-        return np.concatenate([np.asarray(part) for part in parts], 1)[:, : self._count]
+        return np.concatenate([read_held(part) for part in parts], 1)[:, : self._count]
 
 
 def make_slice_forward(program: spec.Program, layout: str, *, hard: bool) -> Any:
@@ -210,7 +212,7 @@ class WindowPredictor:
             for group in groups
         ]
         self._length = max(GROUP, *depths) + spare
-        self._images = jax.device_put(_stack(cases, spare), self._shared)
+        self._images = put(_stack(cases, spare), self._shared)
 
     def predict(self, params: Params) -> np.ndarray:
         """Returns every slice's classes or probabilities, see `Predictor`."""
@@ -220,13 +222,11 @@ class WindowPredictor:
         for depth, calls in self._groups:
             total = zeros()
             for places in calls:
-                total = add(
-                    params, self._images, total, jax.device_put(places, self._shared)
-                )
+                total = add(params, self._images, total, put(places, self._shared))
             # The next group runs while the last one is read.
-            parts += [np.asarray(found)[:, :count] for found, count in waiting]
+            parts += [read_held(found)[:, :count] for found, count in waiting]
             waiting = [(read(total), depth)]
-        parts += [np.asarray(found)[:, :count] for found, count in waiting]
+        parts += [read_held(found)[:, :count] for found, count in waiting]
         return np.concatenate(parts, axis=1)
 
     def _programs(self, params: Params) -> Any:
@@ -240,7 +240,7 @@ class WindowPredictor:
             lambda: jnp.zeros(shape, jnp.float32), out_shardings=self._split
         )
         total = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=self._split)
-        places = jax.device_put(self._groups[0][1][0], self._shared)
+        places = put(self._groups[0][1][0], self._shared)
         self._compiled = (
             zeros.lower().compile(),
             self._add.lower(params, self._images, total, places).compile(),

@@ -2,6 +2,7 @@
 
 from slicebench.runner.disk import disk_trouble
 from slicebench.runner.given import GIVEN, given_study
+from slicebench.runner.joining import joined
 from slicebench.runner.memory import OutOfMemoryError
 from slicebench.runner.options import (
     Options,
@@ -14,6 +15,7 @@ from slicebench.runner.options import (
 )
 from slicebench.runner.plans import use_all_cores
 from slicebench.runner.preview import preview
+from slicebench.runner.processes import EndedElsewhereError
 from slicebench.runner.progress import show_logs
 from slicebench.runner.ray_cluster import prepare_executor
 from slicebench.runner.ray_session import LostBatchError, make_session
@@ -25,6 +27,7 @@ from slicebench.runner.study import Study, make_study
 
 __all__ = [
     "GIVEN",
+    "EndedElsewhereError",
     "LostBatchError",
     "Options",
     "OutOfMemoryError",
@@ -35,6 +38,7 @@ __all__ = [
     "Study",
     "disk_trouble",
     "given_study",
+    "joined",
     "make_session",
     "make_study",
     "parse_names",

@@ -16,11 +16,12 @@ from jaxtyping import Int
 
 from slicebench import spec
 from slicebench.evaluation.inference import by_case, make_predictor
-from slicebench.runner.stopping import Stop
+from slicebench.runner.stopping import Stop, Stopped
 from slicebench.runner.tasks import TaskWork
 from slicebench.training.arrays import TrialArrays
 from slicebench.training.checkpoints import BatchCheckpoints, save_weights
 from slicebench.training.engine import Engine, Plan, steps_done, trial_params
+from slicebench.training.placement import read_held
 from slicebench.training.step import TrialState
 
 _log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ _CHUNK = 10
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A trained batch, ready to be written."""
+    """A trained batch, or what a process holds of it, ready to be written."""
 
     trials: list[dict[str, Any]]
     scores: list[dict[str, Any]]
@@ -109,24 +110,30 @@ class ProgramWork:
           stop: Looked at now and then; None never stops.
 
         Returns:
-          Last state, and what each trial annotated.
+          Last state, and what each trial held here annotated.
 
         Raises:
           Stopped: The process was asked to end; there is a checkpoint.
         """
         padded = [*trials, *[trials[-1]] * (self.plan.trials - len(trials))]
-        made = [self.work.annotate(trial, self.program) for trial in padded]
+        mine = [padded[place] for place in self.engine.held]
+        made = [self.work.annotate(trial, self.program) for trial in mine]
         arrays = self.engine.put([item[0] for item in made])
         before = self.engine.compile_seconds
         state = self._restore(checkpoints)
         if state is None:
-            state = self.engine.init([trial.training_seed for trial in padded])
+            state = self.engine.init([trial.training_seed for trial in mine])
         self.engine.compile(state, arrays)
         self._log_compilation(self.engine.compile_seconds - before)
         state = self._advance(
             state, arrays, checkpoints, checkpoint_seconds, progress, stop or Stop()
         )
-        return state, [item[1] for item in made[: len(trials)]]
+        return state, [item[1] for item in made[: len(self._places(trials))]]
+
+    def _places(self, trials: Sequence[spec.Trial]) -> range:
+        """Places of the trials held here; what is behind them is padding."""
+        held = self.engine.held
+        return range(min(held.start, len(trials)), min(held.stop, len(trials)))
 
     def _restore(self, checkpoints: BatchCheckpoints) -> TrialState | None:
         state = checkpoints.restore(self.engine.abstract_state())
@@ -167,12 +174,15 @@ class ProgramWork:
             # The state's own buffers are given to the next call: a copy is waited for.
             under_way.append((jnp.copy(state.step), chunk))
             wait(1)
-            late = time.monotonic() - saved >= checkpoint_seconds
-            if step < total and (late or stop.asked is not None):
+            if step == total:
+                break
+            late, asked = stop.agree(time.monotonic() - saved >= checkpoint_seconds)
+            if late or asked is not None:
                 wait(0)
                 checkpoints.save(state, step)
                 saved = time.monotonic()
-                stop.check()
+            if asked is not None:
+                raise Stopped(asked)
         wait(0)
         return state
 
@@ -191,15 +201,18 @@ class ProgramWork:
         """Starts prediction and scoring on host threads, beside the next training.
 
         The first prediction of a fold may compile: it is waited for, so that
-        compilation is told apart and nothing compiles beside a training.
+        compilation is told apart and nothing compiles beside a training. So is every
+        one of several processes, which must start their programs in the same order.
 
         Returns:
-          A function that waits for the scores and returns the batch's rows.
+          A function that waits for the scores and returns the rows held here.
         """
-        healthy, losses = np.asarray(state.healthy), np.asarray(state.loss)
-        supervised, curves = np.asarray(state.supervised), np.asarray(state.curve)
+        trials = [trials[place] for place in self._places(trials)]
+        healthy, losses = read_held(state.healthy), read_held(state.loss)
+        supervised, curves = read_held(state.supervised), read_held(state.curve)
         params = state.params
-        first = self.predictor.predict(params) if self._fresh else None
+        now = self._fresh or not self.engine.split.is_fully_addressable
+        first = self.predictor.predict(params) if now else None
         self._fresh = False
 
         def predict() -> list[tuple[list[np.ndarray], Future[Any]]]:
@@ -221,7 +234,7 @@ class ProgramWork:
                 cut[trial.trial_id] = cases
                 scores += [{"trial_id": trial.trial_id, **row} for row in test]
                 rows.append(
-                    _row(trial)
+                    trial_row(trial)
                     | annotated[index]
                     | _effort(self.program, annotated[index], supervised[index])
                     | {f"development_{k}": v for k, v in development.items()}
@@ -247,7 +260,7 @@ class ProgramWork:
         self, folder: Path, trials: Sequence[spec.Trial], state: TrialState
     ) -> None:
         """Writes the last weights of every trial of a batch."""
-        for index, trial in enumerate(trials):
+        for index, trial in enumerate(trials[n] for n in self._places(trials)):
             save_weights(folder / trial.trial_id, trial_params(state.params, index))
 
 
@@ -277,7 +290,7 @@ def _effort(
     }
 
 
-def _row(trial: spec.Trial) -> dict[str, Any]:
+def trial_row(trial: spec.Trial) -> dict[str, Any]:
     """Columns of the trials table that stand before anything is trained."""
     fields = dataclasses.fields(trial)
     return {

@@ -109,6 +109,9 @@ class Options:
       executor: `local`: this process trains. `ray`: workers of a Ray cluster do.
       ray_address: HOST:PORT of the cluster's head, or `auto`; None starts a local one.
       ray_workers: Workers; None: as many as the cluster has place for.
+      num_processes: Processes that are one program; None: this one alone.
+      process_id: Number of this process, from 0.
+      coordinator: HOST:PORT of process 0, or `auto`: as the scheduler says.
       command: The command as typed, for the record.
       url: Where the work folder is mirrored, with what it needs to be opened; None for
         a folder of this machine.
@@ -140,6 +143,9 @@ class Options:
     executor: str = "local"
     ray_address: str | None = None
     ray_workers: int | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    coordinator: str | None = None
     command: str = ""
     url: str | None = dataclasses.field(default=None, repr=False)
 

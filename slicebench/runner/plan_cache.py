@@ -33,7 +33,7 @@ def machine() -> dict[str, Any]:
     return {
         "platform": jax.default_backend(),
         "kind": jax.local_devices()[0].device_kind,
-        "count": jax.local_device_count(),
+        "count": jax.device_count(),
         "cpu": _cpu_model(),
     }
 
@@ -70,7 +70,7 @@ def parse_plan(program: spec.Program, found: dict[str, Any]) -> Plan:
     plan = Plan(**given)
     if plan.layout not in LAYOUTS:
         raise ValueError(f"layout {plan.layout!r} does not exist")
-    if plan.devices > jax.local_device_count():
+    if plan.devices > jax.device_count():
         raise ValueError(f"{plan.devices} devices are not there")
     if program.training.steps % plan.steps_per_call:
         raise ValueError(f"steps_per_call {plan.steps_per_call} divides no run")

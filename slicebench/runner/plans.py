@@ -72,7 +72,7 @@ def choose_plan(program: spec.Program) -> Plan:
     Raises:
       InputError: Not even one trial fits.
     """
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     if jax.default_backend() == "cpu":
         return Plan(devices=devices, trials_per_device=1)
     plan = Plan(
@@ -214,5 +214,5 @@ def estimate_seconds(program: spec.Program, trials: int, scored_slices: int) -> 
         seen *= _WINDOW_OVERLAP
     work += seen * forward_flop(program)
     on_cpu = jax.default_backend() == "cpu"
-    rate = (CPU_RATE if on_cpu else _GPU_RATE) * jax.local_device_count()
+    rate = (CPU_RATE if on_cpu else _GPU_RATE) * jax.device_count()
     return trials * work / rate

@@ -26,9 +26,20 @@ def show_logs() -> None:
         ours.addHandler(handler)
 
 
-def progress_bar(total: int, initial: int) -> Any:
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, _: str) -> None:
+        """Takes what nobody should read."""
+
+    def flush(self) -> None:
+        """Has nothing to write."""
+
+
+def progress_bar(total: int, initial: int, *, shown: bool = True) -> Any:
     """Returns the bar over trials x steps; in a log file it speaks rarely."""
     return tqdm(
+        file=None if shown else _Nowhere(),
         total=total,
         initial=initial,
         unit="step",

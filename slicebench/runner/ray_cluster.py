@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from slicebench.errors import InputError
+from slicebench.runner.joining import check_processes
 from slicebench.runner.options import Options
 from slicebench.runner.plans import count_cores
 
@@ -68,6 +69,7 @@ def prepare_executor(options: Options) -> None:
     Raises:
       InputError: As `check_executor` does.
     """
+    check_processes(options)
     check_executor(options)
     if options.executor == "ray" and not (options.dry_run or options.status):
         jax.config.update("jax_platforms", "cpu")

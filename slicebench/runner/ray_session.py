@@ -22,6 +22,7 @@ from slicebench.runner.dispatch import Batch, Line, Queue, Unit
 from slicebench.runner.locks import only_one
 from slicebench.runner.options import Options
 from slicebench.runner.plans import count_cores
+from slicebench.runner.processes import Processes
 from slicebench.runner.ray_cluster import Size, check_executor, connected, size_workers
 from slicebench.runner.ray_crew import Crew, Ended
 from slicebench.runner.ray_worker import LOCKS, TOKEN, Outcome, Setup, study_digest
@@ -29,6 +30,7 @@ from slicebench.runner.session import Session, batches_of, part_name
 from slicebench.runner.shards import work
 from slicebench.runner.stopping import stoppable
 from slicebench.runner.study import Study
+from slicebench.runner.team_session import TeamSession
 
 _log = logging.getLogger(__name__)
 
@@ -334,11 +336,20 @@ def _batch(trials: list[spec.Trial], program: spec.Program) -> Batch:
     return Batch(part_name(trials), tuple(t.trial_id for t in trials), cost)
 
 
-def make_session(study: Study, options: Options) -> Session:
+def make_session(
+    study: Study, options: Options, team: Processes | None = None
+) -> Session:
     """Returns what trains a study under the executor that the options name.
+
+    Args:
+      study: What to run.
+      options: How.
+      team: Processes that train it together; None is this one alone.
 
     Raises:
       InputError: As the sessions do.
     """
+    if team is not None:
+        return TeamSession(study, options, team)
     kind = RaySession if options.executor == "ray" else Session
     return kind(study, options)

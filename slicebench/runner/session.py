@@ -32,7 +32,7 @@ from slicebench.runner.stopping import Stop, Stopped, stoppable
 from slicebench.runner.study import Study
 from slicebench.runner.timing import Racer
 from slicebench.training.checkpoints import BatchCheckpoints, clean_checkpoints
-from slicebench.training.engine import Plan
+from slicebench.training.engine import Engine, Plan
 
 _log = logging.getLogger(__name__)
 _TIMES = ("planning", "compile", "training", "evaluation")
@@ -93,23 +93,26 @@ class Session:
           Stopped: The process was asked to end; what is done is kept.
         """
         with (
-            only_one(self.options.workdir),
+            self._only_one(),
             compiled_programs() as programs,
-            stoppable() as stop,
+            self._stoppable() as stop,
         ):
             self._programs, self._stop = programs, stop
             self._run()
 
+    def _only_one(self) -> contextlib.AbstractContextManager[None]:
+        return only_one(self.options.workdir)
+
+    def _stoppable(self) -> contextlib.AbstractContextManager[Stop]:
+        return stoppable()
+
+    def _open_bar(self) -> Any:
+        return progress_bar(0, 0)
+
     def _run(self) -> None:
-        self._clean()
-        if self.options.retry_failed:
-            set_failed_aside(self.store)
-        trials = self.store.read_trials()
-        refuse_other_training(self.options.workdir, trials, self.study)
-        if self._scalars is not None and len(trials):
-            self._scalars.add(cast(Any, trials).to_dict("records"))
+        self._begin()
         with (
-            progress_bar(0, 0) as bar,
+            self._open_bar() as bar,
             # One thread more, which waits for predictions.
             ThreadPoolExecutor(max_workers=count_cores() + 1) as pool,
         ):
@@ -117,12 +120,26 @@ class Session:
                 mine = stage.trials if self.study.looks else self._mine
                 self._run_stage(dataclasses.replace(stage, trials=mine), bar, pool)
 
+    def _begin(self) -> None:
+        """Makes the work folder ready."""
+        self._clean()
+        if self.options.retry_failed:
+            set_failed_aside(self.store)
+        trials = self.store.read_trials()
+        refuse_other_training(self.options.workdir, trials, self.study)
+        if self._scalars is not None and len(trials):
+            self._scalars.add(cast(Any, trials).to_dict("records"))
+
+    def _finished_ids(self) -> set[str]:
+        """Ids of all trials of the work folder that are finished."""
+        return self.store.done()
+
     def _run_stage(self, stage: Stage, bar: Any, pool: ThreadPoolExecutor) -> None:
         """Trains what is missing of a stage; a study without looks has one."""
         asked = stage.study.trials if self.study.looks else stage.trials
         self._asked = dataclasses.replace(stage.study, trials=asked)
         self._write_experiment()
-        done = self.store.done() & {trial.trial_id for trial in asked}
+        done = self._finished_ids() & {trial.trial_id for trial in asked}
         trained = [t.training.steps for t in asked if t.trial_id in done]
         total = sum(trial.training.steps for trial in asked)
         extend_bar(bar, total, sum(trained))
@@ -226,7 +243,7 @@ class Session:
             if not is_out_of_memory(error):
                 raise
         else:
-            return self.store.done()
+            return self._finished_ids()
         # Outside the handler: the error's frames hold arrays of the batch.
         plan = compiled.plan
         del self._compiled[name, plan], compiled
@@ -253,7 +270,7 @@ class Session:
             trial.program == name and trial.trial_id not in done
             for trial in self._asked.trials
         )
-        plan, engine = self._planner.choose(program, left, build)
+        plan, engine = self._choose(program, left, build)
         self._spent["planning"] += time.monotonic() - start
         self._write_experiment()
         found = self._compiled.get((name, plan))
@@ -262,6 +279,12 @@ class Session:
             self._compiled[name, plan] = found
         found.use(work)
         return found
+
+    def _choose(
+        self, program: spec.Program, left: int, build: Callable[[Plan], Racer]
+    ) -> tuple[Plan, Engine | None]:
+        """Chooses a program's plan, see `Planner.choose`."""
+        return self._planner.choose(program, left, build)
 
     def _run_batches(
         self,
@@ -280,14 +303,18 @@ class Session:
                 if pending is not None:
                     pending()
                 pending = finish
-        except (RuntimeError, Stopped):
+        except (RuntimeError, Stopped) as error:
             # What the batch before has reached is not lost with this one.
-            if pending is not None:
+            if pending is not None and self._can_write_after(error):
                 with contextlib.suppress(RuntimeError):
                     pending()
             raise
         if pending is not None:
             pending()
+
+    def _can_write_after(self, error: Exception) -> bool:  # noqa: ARG002
+        """Whether the batch before can be written after an error in this one."""
+        return True
 
     def _checkpoints(self, batch: list[spec.Trial]) -> BatchCheckpoints:
         folder = self.options.workdir / "checkpoints"
@@ -333,15 +360,19 @@ class Session:
             waiting = time.monotonic()
             finished: Finished = finish()
             examples.add(finished.predictions)
-            self.store.append(part_name(batch), finished.trials, finished.scores)
-            if self._scalars is not None:
-                self._scalars.add(finished.trials)
+            self._append(batch, finished)
             checkpoints.remove()
             self._programs.publish()
             self._spent["evaluation"] += time.monotonic() - waiting
             self._write_compute()
 
         return write
+
+    def _append(self, batch: list[spec.Trial], finished: Finished) -> None:
+        """Writes a batch's rows."""
+        self.store.append(part_name(batch), finished.trials, finished.scores)
+        if self._scalars is not None:
+            self._scalars.add(finished.trials)
 
     def _show_rate(self, bar: Any, batch: list[spec.Trial]) -> None:
         minutes = (time.monotonic() - self._started) / 60

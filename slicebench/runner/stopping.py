@@ -34,6 +34,18 @@ class Stop:
     def __init__(self) -> None:
         self.asked: int | None = None
 
+    def agree(self, late: bool) -> tuple[bool, int | None]:
+        """Returns what is due now; several processes agree on it.
+
+        Args:
+          late: Whether the last checkpoint is too long ago.
+
+        Returns:
+          Whether to write a checkpoint for that reason, and the signal by which the
+          run was asked to end, None if it was not.
+        """
+        return late, self.asked
+
     def check(self) -> None:
         """Ends the run where that was asked for.
 

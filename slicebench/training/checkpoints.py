@@ -20,6 +20,9 @@ from slicebench.training.step import Params, TrialState
 _log = logging.getLogger(__name__)
 
 
+Together = ocp.options.MultiprocessingOptions
+"""Which processes read or write a checkpoint together; by default this one alone."""
+
 _GONE = "deleted-"
 """What the name of a folder begins with while it is being deleted."""
 
@@ -64,9 +67,23 @@ class BatchCheckpoints:
 
     def save(self, state: TrialState, step: int) -> None:
         """Writes a checkpoint; it appears under its name only when complete."""
-        with ocp.StandardCheckpointer() as writer:
+        self.write(state, step, Together())
+        self.drop_old()
+
+    def write(self, state: TrialState, step: int, writers: Together) -> None:
+        """Writes a checkpoint and leaves older ones alone.
+
+        Args:
+          state: State of the batch.
+          step: Steps done.
+          writers: Processes that all call this; each writes what it holds.
+        """
+        with ocp.StandardCheckpointer(multiprocessing_options=writers) as writer:
             writer.save(self.folder / str(step), _flat(state), force=True)
-        for old in self._steps()[:-2]:
+
+    def drop_old(self) -> None:
+        """Deletes all but the newest two."""
+        for old in self.steps()[:-2]:
             shutil.rmtree(self.folder / str(old), ignore_errors=True)
 
     def restore(self, target: TrialState) -> TrialState | None:
@@ -77,28 +94,46 @@ class BatchCheckpoints:
         Args:
           target: Shapes, types and placement, from `Engine.abstract_state`.
         """
-        for step in reversed(self._steps()):
-            path = self.folder / str(step)
-            try:
-                with ocp.StandardCheckpointer() as reader:
-                    _check_shapes(reader.metadata(path), _flat(target))
-                    flat = reader.restore(path, _flat(target))
-            except jax.errors.JaxRuntimeError:
-                # Such as memory that runs out: not the checkpoint's fault.
-                raise
-            except (ValueError, OSError, KeyError, TypeError, RuntimeError) as error:
-                _log.warning(
-                    "checkpoint %s cannot be read and is set aside (%s)",
-                    path,
-                    str(error).splitlines()[0],
-                )
-                aside = path.with_name(f"unreadable-{step}")
-                shutil.rmtree(aside, ignore_errors=True)
-                path.rename(aside)
-                continue
-            leaves = [flat[name] for name in _flat(target)]
-            return jax.tree.unflatten(jax.tree.structure(target), leaves)
+        for step in reversed(self.steps()):
+            state = self.read(target, step, Together())
+            if state is not None:
+                return state
+            self.set_aside(step)
         return None
+
+    def read(
+        self, target: TrialState, step: int, readers: Together
+    ) -> TrialState | None:
+        """Returns one checkpoint; None, with a warning, if it cannot be read.
+
+        Args:
+          target: Shapes, types and placement, from `Engine.abstract_state`.
+          step: Steps that had been done.
+          readers: Processes that wait for each other.
+        """
+        path = self.folder / str(step)
+        try:
+            with ocp.StandardCheckpointer(multiprocessing_options=readers) as reader:
+                _check_shapes(reader.metadata(path), _flat(target))
+                flat = reader.restore(path, _flat(target))
+        except jax.errors.JaxRuntimeError:
+            # Such as memory that runs out: not the checkpoint's fault.
+            raise
+        except (ValueError, OSError, KeyError, TypeError, RuntimeError) as error:
+            _log.warning(
+                "checkpoint %s cannot be read and is set aside (%s)",
+                path,
+                str(error).splitlines()[0],
+            )
+            return None
+        leaves = [flat[name] for name in _flat(target)]
+        return jax.tree.unflatten(jax.tree.structure(target), leaves)
+
+    def set_aside(self, step: int) -> None:
+        """Gives a checkpoint that cannot be read another name."""
+        aside = self.folder / f"unreadable-{step}"
+        shutil.rmtree(aside, ignore_errors=True)
+        (self.folder / str(step)).rename(aside)
 
     def remove(self) -> None:
         """Deletes every checkpoint of the batch; a kill leaves none half deleted."""
@@ -108,7 +143,8 @@ class BatchCheckpoints:
             self.folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
 
-    def _steps(self) -> list[int]:
+    def steps(self) -> list[int]:
+        """Returns the steps of all complete checkpoints, in order."""
         if not self.folder.is_dir():
             return []
         return sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdecimal())

@@ -2,7 +2,8 @@
 
 Each device holds `trials_per_device` trials; `shard_map` gives every device
 its own part of the trial axis, and inside it the step is mapped over trials
-with convolutions that carry their own batching rule. Nothing crosses devices.
+with convolutions that carry their own batching rule. Nothing crosses devices,
+so the devices may be those of several processes: each holds its part of a batch.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from slicebench import spec
 from slicebench.training.arrays import Bank, TrialArrays
 from slicebench.training.host import keep_memory
+from slicebench.training.placement import held, put, put_held, read_held
 from slicebench.training.step import Params, TrialState, make_init, make_step
 
 TRIAL_AXIS = "trial"
@@ -33,7 +35,7 @@ class Plan:
     """How a program is run.
 
     Attributes:
-      devices: Local devices that share the trial axis.
+      devices: Devices, of all processes, that share the trial axis.
       trials_per_device: Trials of a batch on each device.
       layout: How convolutions lay out the trial axis, one of
         `slicebench.models.convolution.LAYOUTS`.
@@ -53,8 +55,12 @@ class Plan:
 
 
 def trial_mesh(devices: int) -> Mesh:
-    """Returns the mesh over the first local devices with one axis, `trial`."""
-    return Mesh(np.array(jax.devices()[:devices]), (TRIAL_AXIS,))
+    """Returns the mesh over the first devices with one axis, `trial`.
+
+    Devices of one process stand beside each other.
+    """
+    found = sorted(jax.devices(), key=lambda device: device.process_index)
+    return Mesh(np.array(found[:devices]), (TRIAL_AXIS,))
 
 
 def over_trials(
@@ -115,6 +121,8 @@ class Engine:
       plan: How.
       compile_seconds: Time spent compiling so far.
       bank: The pool's slices on the devices, an argument of the compiled step.
+      held: Places of a batch that this process's devices train: all of them, unless
+        the program runs over several processes.
     """
 
     def __init__(self, program: spec.Program, plan: Plan, bank: Bank):
@@ -135,6 +143,7 @@ class Engine:
         if self._on_cpu:
             keep_memory()
         self.split = NamedSharding(self.mesh, PartitionSpec(TRIAL_AXIS))
+        self.held = held(self.mesh, plan.trials)
         self.bank: Any = None
         self.use(bank)
         self._init: Any = over_trials(make_init(program), self.mesh, [False])
@@ -152,15 +161,15 @@ class Engine:
         """
         self.bank = None
         if bank is not None:
-            self.bank = jax.device_put(bank, NamedSharding(self.mesh, PartitionSpec()))
+            self.bank = put(bank, NamedSharding(self.mesh, PartitionSpec()))
 
     def put(self, trials: Sequence[TrialArrays]) -> TrialArrays:
-        """Stacks the arrays of a batch of trials onto the devices."""
+        """Stacks the arrays of a batch's held trials onto the devices."""
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *trials)
-        return jax.device_put(stacked, self.split)
+        return put_held(stacked, self.split, self.plan.trials)
 
     def init(self, weight_seeds: Sequence[int]) -> TrialState:
-        """Returns first states; equal seeds give equal weights."""
+        """Returns first states of the held trials; equal seeds give equal weights."""
         words = np.stack(
             [
                 jax.random.key_data(
@@ -169,7 +178,7 @@ class Engine:
                 for seed in weight_seeds
             ]
         )
-        placed = jax.device_put(words, self.split)
+        placed = put_held(words, self.split, self.plan.trials)
         if self._first is None:
             start = time.perf_counter()
             self._first = self._init.lower(placed).compile(
@@ -223,8 +232,8 @@ class Engine:
 
 
 def trial_params(params: Params, index: int) -> Params:
-    """Returns one trial's weights from a batch's, on the host."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], params)
+    """Returns the weights of one of the trials held here, on the host."""
+    return jax.tree.map(lambda leaf: read_held(leaf)[index], params)
 
 
 def steps_done(state: TrialState) -> int:
@@ -234,7 +243,7 @@ def steps_done(state: TrialState) -> int:
     in which the devices wait for each other, and XLA ends a process whose devices
     wait too long: on a busy machine one of them is still predicting.
     """
-    return int(np.asarray(state.step)[0])
+    return int(read_held(state.step)[0])
 
 
 def count_parameters(program: spec.Program) -> int:
