@@ -15,8 +15,12 @@ class _AboveTheBar(logging.Handler):
 
 
 def show_logs() -> None:
-    """Shows this package's log lines, and only warnings of all others."""
+    """Shows this package's log lines, and only warnings of all others.
+
+    Orbax logs the traces of errors that it raises as well; they are told once.
+    """
     logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("absl").addFilter(_is_told_once)
     ours = logging.getLogger("slicebench")
     ours.setLevel(logging.INFO)
     ours.propagate = False
@@ -24,6 +28,10 @@ def show_logs() -> None:
         handler = _AboveTheBar()
         handler.setFormatter(logging.Formatter("%(message)s"))
         ours.addHandler(handler)
+
+
+def _is_told_once(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and "orbax" in record.pathname)
 
 
 class _Nowhere:
