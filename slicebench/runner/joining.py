@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from jax._src import distributed
 
 from slicebench.errors import InputError
 from slicebench.runner.options import Options
+from slicebench.runner.plans import count_cores
 from slicebench.runner.processes import EndedElsewhereError, Processes
 from slicebench.runner.stopping import Stopped
 
@@ -21,6 +23,10 @@ _JOIN_SECONDS = 300
 _LEAVE_SECONDS = 60
 """How long they wait for each other at the end."""
 
+_THREADS = "PJRT_NPROC"
+"""Variable by which XLA's CPU client learns the size of its pool of threads."""
+
+_HOST_DEVICES = re.compile(r"--xla_force_host_platform_device_count=(\d+)")
 _OWN = re.compile(r"(127\.\d+\.\d+\.\d+|localhost):")
 
 
@@ -117,6 +123,7 @@ def joined(options: Options) -> Iterator[Processes | None]:
     _connect(options)
     # JAX has no public name for its client of the coordination service.
     client = distributed.global_state.client
+    _use_threads(distributed.global_state.num_processes)
     team = Processes(client, jax.process_index(), jax.process_count())
     _log.info("process %d of %d", team.index, team.count)
     if not team.leads:
@@ -146,6 +153,21 @@ def joined(options: Options) -> Iterator[Processes | None]:
         # JAX would wait for a lost process, and then abort this one.
         if not lost:
             jax.distributed.shutdown()
+
+
+def _use_threads(processes: int) -> None:
+    """Lets CPU programs be cut for as many threads as one process would have.
+
+    XLA cuts loops into as many parts as its pool has threads, at least one a local
+    device, and the cut changes how sums are rounded. Call before the backend runs.
+
+    Args:
+      processes: Processes of the program.
+    """
+    found = _HOST_DEVICES.search(os.environ.get("XLA_FLAGS", ""))
+    given = jax.config.values.get("jax_num_cpu_devices")
+    devices = int(found[1]) if found else max(given or 1, 1)
+    os.environ.setdefault(_THREADS, str(max(count_cores(), processes * devices)))
 
 
 def _connect(options: Options) -> None:
