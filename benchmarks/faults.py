@@ -1,12 +1,15 @@
 """A campaign of faults: whatever happens to a run, it ends with the same rows.
 
     python -m benchmarks.faults [--kills=200] [--csv=FILE] [--markdown=FILE]
+    python -m benchmarks.faults --join=FILE.csv,FILE.csv [--csv=FILE] [--markdown=FILE]
 
 A small run (the smoke form of the main job with more steps) is done once without
 disturbance. Then it is disturbed in many ways and begun again with the same command
 until it ends; its rows (all scores and everything of a trial except times) must be
 those of the undisturbed run, bit for bit, none missing and none twice. What cannot be
-done on a machine, such as mounting a small file system, is listed as not run.
+done on a machine, such as mounting a small file system, is listed as not run. The
+second form disturbs nothing: it adds up the tables of campaigns with different
+--seed, which may run side by side.
 """
 
 import dataclasses
@@ -15,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 from absl import app, flags
@@ -36,6 +40,11 @@ _CSV = flags.DEFINE_string("csv", None, "File for the table.", flag_values=_FLAG
 _MARKDOWN = flags.DEFINE_string(
     "markdown", None, "File for the table as Markdown.", flag_values=_FLAGS
 )
+_JOIN = flags.DEFINE_list(
+    "join", None, "Tables of earlier campaigns (CSV).", flag_values=_FLAGS
+)
+
+_WORDS = {True: "yes", False: "NO", None: "not run"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,18 +132,44 @@ def try_kind(name: str, make: Callable[[Run], str], whole: pd.DataFrame) -> Outc
 
 def table(outcomes: list[Outcome]) -> pd.DataFrame:
     """Returns the outcomes as a table."""
-    words = {True: "yes", False: "NO", None: "not run"}
     return pd.DataFrame(
         [
             {
                 "fault": one.fault,
                 "times": one.times,
-                "rows equal": words[one.equal],
+                "rows equal": _WORDS[one.equal],
                 "what happened": one.note,
             }
             for one in outcomes
         ]
     )
+
+
+def join(tables: list[pd.DataFrame]) -> list[Outcome]:
+    """Adds up the tables of several campaigns; kinds of fault stay in order.
+
+    A fault whose rows differed in one campaign counts as such.
+    """
+    meanings = {word: equal for equal, word in _WORDS.items()}
+    found: dict[str, Outcome] = {}
+    for row in pd.concat(tables).to_dict("records"):
+        one = Outcome(
+            fault=str(row["fault"]),
+            times=int(row["times"]),
+            equal=meanings[str(row["rows equal"])],
+            note=str(row["what happened"]),
+        )
+        before = found.get(one.fault)
+        if before is not None:
+            known = [o.equal for o in (before, one) if o.equal is not None]
+            one = dataclasses.replace(
+                before,
+                times=before.times + one.times,
+                equal=all(known) if known else None,
+                note=one.note if before.equal is None else before.note,
+            )
+        found[one.fault] = one
+    return list(found.values())
 
 
 def _write(outcomes: list[Outcome]) -> pd.DataFrame:
@@ -149,6 +184,9 @@ def _write(outcomes: list[Outcome]) -> pd.DataFrame:
 
 def main(_: list[str]) -> None:
     """Runs the campaign; ends with status 1 where rows differ."""
+    if _JOIN.value:
+        outcomes = join([pd.read_csv(path) for path in _JOIN.value])
+        _end(outcomes)
     with Run() as run:
         start = time.monotonic()
         run.finish()
@@ -163,8 +201,11 @@ def main(_: list[str]) -> None:
     outcomes += kill_often(
         whole, seconds, _KILLS.value, lambda kills: _write([*outcomes, *kills])
     )
-    found = _write(outcomes)
-    print(markdown(found))
+    _end(outcomes)
+
+
+def _end(outcomes: list[Outcome]) -> NoReturn:
+    print(markdown(_write(outcomes)))
     sys.exit(any(one.equal is False for one in outcomes))
 
 
