@@ -2,16 +2,11 @@
 
 import dataclasses
 import json
-import pathlib
 import shutil
 import signal
-import tarfile
 
-import fsspec
 import pandas as pd
 import pytest
-from fsspec.implementations.dirfs import DirFileSystem
-from fsspec.implementations.local import LocalFileSystem
 
 from slicebench import main, remote, spec
 from slicebench.errors import InputError
@@ -19,8 +14,6 @@ from slicebench.remote import _lease, _packing, _place, _uploads
 from slicebench.report.__main__ import report
 from slicebench.results import Store
 from slicebench.runner import (
-    Options,
-    Overrides,
     Session,
     Shard,
     Stopped,
@@ -30,9 +23,17 @@ from slicebench.runner import (
 )
 from tests import command
 from tests.report import runs
+from tests.runner.places import (
+    Flaky,
+    contents,
+    fill,
+    kept_in,
+    options,
+    same_rows,
+    train,
+)
 from tests.runner.test_resume import write_experiment
 
-SMALL = Overrides(budgets=(4,), slices_per_volume=(1, 2), ceiling_seeds=0)
 FLAGS = (
     "--experiment=budget_sweep",
     "--smoke",
@@ -59,30 +60,6 @@ def wait_for_both():
 """
 
 
-class Flaky(DirFileSystem):
-    """A directory whose writes fail a number of times."""
-
-    protocol = "flaky"
-    root = ""
-    failures = 0
-
-    def __init__(self, **_):
-        super().__init__(path=Flaky.root, fs=LocalFileSystem(auto_mkdir=True))
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return path.removeprefix("flaky://").removeprefix("key:secret@")
-
-    def put_file(self, lpath, rpath, **kwargs):
-        if "/trials/" in rpath and Flaky.failures:
-            Flaky.failures -= 1
-            raise TimeoutError("no answer from key:secret")
-        super().put_file(lpath, rpath, **kwargs)
-
-
-fsspec.register_implementation("flaky", Flaky, clobber=True)
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     """No waiting; every test has its own place and its own machine."""
@@ -100,16 +77,6 @@ def machine(monkeypatch, tmp_path):
     return tmp_path / "machine" / "remote"
 
 
-def options(url, **more):
-    given = {"experiment": "budget_sweep", "smoke": True, "overrides": SMALL} | more
-    return Options(workdir=pathlib.Path("unused"), url=url, **given)
-
-
-def train(given):
-    with work_folder(given) as here:
-        Session(make_study(here), here).run()
-
-
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """The rows of a local run."""
@@ -117,32 +84,6 @@ def local(tmp_path_factory):
     given = dataclasses.replace(options(None), workdir=workdir)
     Session(make_study(given), given).run()
     return workdir
-
-
-def fill(workdir, source):
-    """Writes another run's rows as a training would."""
-    for folder in ("results", "trials"):
-        shutil.copytree(source / folder, workdir / folder)
-    shutil.copyfile(source / "experiment.json", workdir / "experiment.json")
-
-
-def same_rows(one, other):
-    scores = [Store(folder).read_results() for folder in (one, other)]
-    pd.testing.assert_frame_equal(*scores)
-    names = [sorted(p.name for p in (f / "trials").iterdir()) for f in (one, other)]
-    assert names[0] == names[1]
-
-
-def contents(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def kept_in(machine):
-    return [path for path in machine.iterdir() if path.is_dir()]
 
 
 @pytest.fixture(scope="module")
@@ -247,18 +188,6 @@ def test_a_checkpoint_that_is_not_whole_is_not_used(machine, tmp_path, caplog):
     assert "is not complete" in caplog.text
     names = [f"checkpoints/batch-a/10.{kind}" for kind in ("json", "tar")]
     assert place.names() == names
-
-
-def test_an_archive_that_leads_out_is_refused(tmp_path):
-    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
-        archive.addfile(tarfile.TarInfo("../out"))
-    with pytest.raises(ValueError, match="leads out of it"):
-        _packing.unpack(
-            tmp_path / "bad.tar",
-            _packing._record(tmp_path / "bad.tar"),
-            tmp_path / "folder" / "made",
-        )
-    assert not (tmp_path / "folder" / "out").exists()
 
 
 def test_writes_that_fail_a_few_times_cost_nothing(local, machine, tmp_path):
@@ -465,10 +394,3 @@ def test_ray_on_other_machines_and_a_place_are_refused(machine):
     outcome = command.run(*FLAGS, "--workdir=memory://bucket/ray", *flags)
     assert outcome.status == 2
     assert "need a folder that all of them see" in outcome.errors[0]
-
-
-def test_an_annotator_s_training_and_a_place_are_refused(tmp_path):
-    flags = ("--experiment=train_on_annotations", f"--data={tmp_path}")
-    outcome = command.run(*flags, "--workdir=memory://bucket/mine")
-    assert outcome.status == 2
-    assert "a folder of this machine is allowed" in outcome.errors[0]
