@@ -32,6 +32,12 @@ def rows(workdir):
     return found.sort_values(COLUMNS, ignore_index=True)
 
 
+@pytest.fixture(autouse=True)
+def parsed():
+    """Flags have their defaults, whatever ran before."""
+    main.FLAGS.mark_as_parsed()
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole")
