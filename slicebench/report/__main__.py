@@ -73,8 +73,7 @@ def report(given: Sequence[str], out: str | None, *, images: bool) -> list[str]:
     with copies(images=images) as made:
         target = made.target(out) if out else None
         workdir = _folder([made.source(name) for name in given], target, images)
-        if os.path.exists(workdir / "experiment.json"):
-            made.name_sources(workdir)
+        made.name_sources(workdir)
         path = write_report(workdir, images=images)
         experiment = read_json(workdir / "experiment.json")
         lines = verdict_lines(read_json(workdir / "summary.json"), experiment)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from slicebench.remote import (
     open_place,
     replace_run,
 )
-from slicebench.results import write_json_atomic
+from slicebench.results import read_json, write_json_atomic
 
 UNITED = "all"
 """Folder for the report of all shares, beside them."""
@@ -67,7 +68,9 @@ class Copies:
     def name_sources(self, folder: Path) -> None:
         """Names places, not their copies, as what a merged folder was made from."""
         path = folder / "experiment.json"
-        text = path.read_text(encoding="utf-8")
+        if not self._places or not os.path.exists(path):
+            return
+        text = json.dumps(read_json(path))
         if self.shown(text) != text:
             write_json_atomic(path, json.loads(self.shown(text)))
 
