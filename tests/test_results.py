@@ -16,6 +16,8 @@ from slicebench.results import (
     _store,
     read_json,
     read_many,
+    read_progress,
+    trials_of,
     write_json_atomic,
 )
 from tests import made_up
@@ -96,6 +98,21 @@ def test_tables_do_not_depend_on_the_parts(tmp_path, batch):
     whole, split = Store(tmp_path / "whole"), Store(tmp_path / "split")
     assert whole.read_results().equals(split.read_results())
     assert whole.read_trials().equals(split.read_trials())
+
+
+def test_progress_and_chosen_trials_are_those_of_the_whole_table(tmp_path, batch):
+    store = Store(tmp_path)
+    for number, part in enumerate(halves(batch)):
+        store.append(f"part{number}", *part)
+    whole = store.read_trials().set_index("trial_id").sort_index()
+    found = read_progress(store).set_index("trial_id").sort_index()
+    assert list(found) == ["program", "steps", "seconds", "status"]
+    assert found.astype(object).equals(whole[list(found)].astype(object))
+    few = sorted(whole.index)[:3]
+    chosen = trials_of(store, [*few, "absent"]).set_index("trial_id").sort_index()
+    assert chosen.equals(whole.loc[few])
+    assert len(read_progress(Store(tmp_path / "absent"))) == 0
+    assert len(trials_of(store, [])) == 0
 
 
 def test_appending_again_changes_nothing(tmp_path, batch):

@@ -12,9 +12,11 @@ from slicebench.results._rows import Row
 from slicebench.results._schema import RESULTS, STATUSES, TRIALS
 from slicebench.results._scores import (
     Piece,
+    read_progress,
     read_trials_compactly,
     scores_of,
     stream_scores,
+    trials_of,
 )
 from slicebench.results._store import Store, read_many
 
@@ -31,8 +33,10 @@ __all__ = [
     "check_form",
     "read_json",
     "read_many",
+    "read_progress",
     "read_trials_compactly",
     "scores_of",
     "stream_scores",
+    "trials_of",
     "write_json_atomic",
 ]

@@ -34,6 +34,7 @@ from slicebench.results._store import Store
 _TOGETHER = 256
 """Parts that are joined at once: joining each on its own costs much more."""
 
+_PROGRESS = ["trial_id", "program", "steps", "seconds", "status"]
 _READ = [*SCORE_KEY, "score", "status"]
 
 
@@ -87,6 +88,18 @@ def stream_scores(store: Store) -> Iterator[Piece]:
 
 def scores_of(store: Store, trials: Collection[str]) -> pd.DataFrame:
     """Returns what `Store.read_results` does, of some trials only."""
+    return frame_of(_parts_with(store, trials, "results", RESULTS), RESULTS)
+
+
+def trials_of(store: Store, trials: Collection[str]) -> pd.DataFrame:
+    """Returns what `Store.read_trials` does, of some trials only."""
+    return frame_of(_parts_with(store, trials, "trials", TRIALS), TRIALS)
+
+
+def _parts_with(
+    store: Store, trials: Collection[str], folder: str, schema: Any
+) -> list[Any]:
+    """Reads the rows of some trials; parts that have none are not read whole."""
     wanted = pa.array(sorted(trials), pa.string())
     compute: Any = pc
     tables: list[Any] = []
@@ -94,10 +107,28 @@ def scores_of(store: Store, trials: Collection[str]) -> pd.DataFrame:
         known = set(read_part(path, TRIALS, ["trial_id"]).column(0).to_pylist())
         if known.isdisjoint(trials):
             continue
-        table = read_part(store.workdir / "results" / path.name, RESULTS)
+        table = read_part(store.workdir / folder / path.name, schema)
         mask = compute.is_in(table.column("trial_id"), value_set=wanted)
         tables.append(table.filter(mask))
-    return frame_of(tables, RESULTS)
+    return tables
+
+
+def read_progress(store: Store) -> pd.DataFrame:
+    """Returns of each finished trial how it went and what it cost, nothing else.
+
+    Returns:
+      Columns trial_id, program, steps, seconds and status, one row a trial, in the
+      order of the parts; program and status are categories.
+
+    Raises:
+      InputError: A part cannot be read, or a trial is there twice.
+    """
+    parts = sorted((store.workdir / "trials").glob("part-*.parquet"))
+    tables = [read_part(path, TRIALS, _PROGRESS) for path in parts]
+    empty = TRIALS.empty_table().select(_PROGRESS)
+    frame: pd.DataFrame = _join([_encoded(t) for t in (empty, *tables)]).to_pandas()
+    refuse_twice(frame, ["trial_id"], str(store.workdir))
+    return frame
 
 
 def read_trials_compactly(store: Store) -> pd.DataFrame:

@@ -23,8 +23,8 @@ _JOIN_SECONDS = 300
 _LEAVE_SECONDS = 60
 """How long they wait for each other at the end."""
 
-_THREADS = "PJRT_NPROC"
-"""Variable by which XLA's CPU client learns the size of its pool of threads."""
+_THREADS, _FALLBACK = "PJRT_NPROC", "NPROC"
+"""Variables by which XLA's CPU client learns the size of its pool of threads."""
 
 _HOST_DEVICES = re.compile(r"--xla_force_host_platform_device_count=(\d+)")
 _OWN = re.compile(r"(127\.\d+\.\d+\.\d+|localhost):")
@@ -165,9 +165,11 @@ def _use_threads(processes: int) -> None:
       processes: Processes of the program.
     """
     found = _HOST_DEVICES.search(os.environ.get("XLA_FLAGS", ""))
-    given = jax.config.values.get("jax_num_cpu_devices")
-    devices = int(found[1]) if found else max(given or 1, 1)
-    os.environ.setdefault(_THREADS, str(max(count_cores(), processes * devices)))
+    asked = jax.config.values.get("jax_num_cpu_devices")
+    devices = int(found[1]) if found else max(asked or 1, 1)
+    given = os.environ.get(_FALLBACK, "")
+    cores = int(given) if given.isdecimal() else count_cores()
+    os.environ.setdefault(_THREADS, str(max(cores, processes * devices)))
 
 
 def _connect(options: Options) -> None:

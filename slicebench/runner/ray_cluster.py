@@ -184,8 +184,8 @@ def size_workers(
     """Returns one worker a GPU; without GPUs one for as many CPUs as the driver uses.
 
     A worker on CPUs makes the devices that a local run on the driver's machine makes:
-    batches are cut alike, and rows are those of that run. On nodes that are smaller it
-    makes fewer. A folder that was begun with other counts keeps them.
+    batches are cut alike, and rows are those of that run. On other nodes that are
+    smaller it makes fewer. A folder that was begun with other counts keeps them.
 
     Args:
       nodes: Resources of each living node: `CPU` and `GPU`.
@@ -204,7 +204,8 @@ def size_workers(
     places = [node["CPU"] for node in nodes if node.get("CPU", 0) >= 1]
     if not places:
         raise InputError("--executor=ray: no node of the cluster offers a CPU")
-    made = recorded or int(min(devices, *places))
+    # On the driver's own machine a local run would make all, however many cores.
+    made = recorded or (devices if local else int(min(devices, *places)))
     cpus = float(min(made, *places))
     fitting = int(sum(place // cpus for place in places))
     workers = wanted or fitting

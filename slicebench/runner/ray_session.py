@@ -297,10 +297,10 @@ class RaySession(Session):
 
     def _book(self, outcome: Outcome) -> None:
         """Adds what a call took to this run's times."""
-        self._steps += outcome.steps
+        self._accounts.steps += outcome.steps
         self._programs.hits += outcome.hits
         for name, seconds in outcome.spent.items():
-            self._spent[name] += seconds
+            self._accounts.seconds[name] += seconds
         if self._scalars is not None:
             self._scalars.add(outcome.rows)
         if outcome.steps:
@@ -322,10 +322,9 @@ class RaySession(Session):
         self._crew.listen()
         busy = self._crew.busy()
         steps = self._finished + sum(hand.steps for hand in busy)
-        minutes = (time.monotonic() - self._started) / 60
         self._bar.update(steps - self._bar.n)
         self._bar.set_postfix_str(
-            f"{len(self._done) / minutes:.1f} trials/min, "
+            f"{len(self._done) / self._accounts.minutes:.1f} trials/min, "
             f"{len(busy)} of {len(self._crew.hands)} workers busy",
             refresh=False,
         )

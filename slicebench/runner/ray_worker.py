@@ -262,8 +262,8 @@ class RemoteSession(Session):
     def begin(self, asked: int | None) -> None:
         """Counts anew: a call begins."""
         self.counter = Counter()
-        self._spent = dict.fromkeys(self._spent, 0.0)
-        self._steps, self._hits = 0, self._programs.hits
+        self._accounts.clear()
+        self._hits = self._programs.hits
         self._scalars = Rows() if self._watched else None
         if asked is not None:
             self.ask_to_stop(asked)
@@ -279,8 +279,8 @@ class RemoteSession(Session):
         return Outcome(
             kind=kind,
             record=self._planner.records.get(program, {}),
-            spent=dict(self._spent),
-            steps=self._steps,
+            spent=dict(self._accounts.seconds),
+            steps=self._accounts.steps,
             hits=self._programs.hits - self._hits,
             rows=self._scalars.found if isinstance(self._scalars, Rows) else [],
         )

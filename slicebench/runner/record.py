@@ -193,14 +193,14 @@ def refuse_other_training(workdir: Path, trials: Any, study: Study) -> None:
     """
     names = ("network", "training")
     planned: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for trial in study.trials:
+    settings = {(t.task, t.dims, t.network, t.training) for t in study.trials}
+    for task, dims, *given in settings:
         new: dict[str, Any] = {
-            name: json.loads(spec.canonical_json(getattr(trial, name)))
-            for name in names
+            name: json.loads(spec.canonical_json(value))
+            for name, value in zip(names, given, strict=True)
         }
-        found = planned.setdefault((trial.task, trial.dims), {})
-        found[spec.canonical_json(new)] = new
-    known = trials[["task", "dims", *names]].drop_duplicates()
+        planned.setdefault((task, dims), {})[spec.canonical_json(new)] = new
+    known = trials[["task", "dims", *names]].drop_duplicates().astype(str)
     for task, dims, *texts in known.itertuples(index=False):
         news = planned.get((task, dims))
         old: dict[str, Any] = dict(zip(names, map(json.loads, texts), strict=True))

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from slicebench import spec
-from slicebench.results import Store, read_json, write_json_atomic
+from slicebench.results import Store, read_trials_compactly
+from slicebench.runner.accounts import Accounts
 from slicebench.runner.batches import Finished, ProgramWork, TaskWork
 from slicebench.runner.compiled import CompiledPrograms, compiled_programs
 from slicebench.runner.live import Scalars, Watcher
@@ -35,7 +36,6 @@ from slicebench.training.checkpoints import BatchCheckpoints, clean_checkpoints
 from slicebench.training.engine import Engine, Plan
 
 _log = logging.getLogger(__name__)
-_TIMES = ("planning", "compile", "training", "evaluation")
 
 
 def batches_of(
@@ -72,17 +72,13 @@ class Session:
         self._compiled: dict[tuple[str, Plan], ProgramWork] = {}
         self._work: TaskWork | None = None
         self._asked = study
-        self._started = time.monotonic()
+        self._accounts = Accounts(options.workdir)
         self._programs = CompiledPrograms(None, None)
         self._stop = Stop()
         self._scalars: Watcher | None = None
         if options.tensorboard:
             self._scalars = Scalars(options.workdir)
-        self._spent: dict[str, float] = dict.fromkeys(_TIMES, 0.0)
-        self._steps = 0
         self._device: dict[str, Any] | None = None
-        earlier = options.workdir / "compute.json"
-        self._before = read_json(earlier) if earlier.exists() else {}
 
     def run(self) -> None:
         """Trains what is missing; every finished batch is written at once.
@@ -125,10 +121,10 @@ class Session:
         self._clean()
         if self.options.retry_failed:
             set_failed_aside(self.store)
-        trials = self.store.read_trials()
+        trials = read_trials_compactly(self.store)
         refuse_other_training(self.options.workdir, trials, self.study)
         if self._scalars is not None and len(trials):
-            self._scalars.add(cast(Any, trials).to_dict("records"))
+            self._scalars.add(cast(Any, self.store.read_trials()).to_dict("records"))
 
     def _finished_ids(self) -> set[str]:
         """Ids of all trials of the work folder that are finished."""
@@ -143,7 +139,7 @@ class Session:
         trained = [t.training.steps for t in asked if t.trial_id in done]
         total = sum(trial.training.steps for trial in asked)
         extend_bar(bar, total, sum(trained))
-        if done and not self._steps:
+        if done and not self._accounts.steps:
             _log.info("%d of %d trials are there already", len(done), len(asked))
             final = self.options.workdir / "checkpoints" / "final"
             if self.options.keep_weights and not all(
@@ -271,7 +267,7 @@ class Session:
             for trial in self._asked.trials
         )
         plan, engine = self._choose(program, left, build)
-        self._spent["planning"] += time.monotonic() - start
+        self._accounts.seconds["planning"] += time.monotonic() - start
         self._write_experiment()
         found = self._compiled.get((name, plan))
         if found is None:
@@ -336,7 +332,7 @@ class Session:
         before, start = compiled.compile_seconds, time.monotonic()
 
         def progress(steps: int) -> None:
-            self._steps += steps * len(batch)
+            self._accounts.steps += steps * len(batch)
             self._show_rate(bar, batch)
             bar.update(steps * len(batch))
 
@@ -347,9 +343,9 @@ class Session:
         seconds = trained - start - (compiled.compile_seconds - before)
         between = compiled.compile_seconds
         finish = compiled.score(batch, state, annotated, seconds, pool)
-        self._spent["compile"] += compiled.compile_seconds - before
-        self._spent["training"] += seconds
-        self._spent["evaluation"] += (
+        self._accounts.seconds["compile"] += compiled.compile_seconds - before
+        self._accounts.seconds["training"] += seconds
+        self._accounts.seconds["evaluation"] += (
             time.monotonic() - trained - (compiled.compile_seconds - between)
         )
         if self.options.keep_weights:
@@ -363,7 +359,7 @@ class Session:
             self._append(batch, finished)
             checkpoints.remove()
             self._programs.publish()
-            self._spent["evaluation"] += time.monotonic() - waiting
+            self._accounts.seconds["evaluation"] += time.monotonic() - waiting
             self._write_compute()
 
         return write
@@ -375,24 +371,13 @@ class Session:
             self._scalars.add(finished.trials)
 
     def _show_rate(self, bar: Any, batch: list[spec.Trial]) -> None:
-        minutes = (time.monotonic() - self._started) / 60
-        trials = self._steps / batch[0].training.steps
-        text = f"{trials / minutes:.1f} trials/min, {batch[0].task}"
+        trials = self._accounts.steps / batch[0].training.steps
+        text = f"{trials / self._accounts.minutes:.1f} trials/min, {batch[0].task}"
         bar.set_postfix_str(text, refresh=False)
 
     def _write_compute(self) -> None:
         """Adds this call's times to those of earlier ones, after every batch."""
-        new = {
-            "sessions": 1,
-            "wall_seconds": time.monotonic() - self._started,
-            "trial_steps": self._steps,
-            **{f"{name}_seconds": spent for name, spent in self._spent.items()},
-            "programs_read_from_cache": self._programs.hits,
-        }
-        write_json_atomic(
-            self.options.workdir / "compute.json",
-            {name: self._before.get(name, 0) + value for name, value in new.items()},
-        )
+        self._accounts.write(self._programs.hits)
 
 
 def part_name(batch: Sequence[spec.Trial]) -> str:

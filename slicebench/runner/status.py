@@ -11,7 +11,7 @@ import pandas as pd
 
 from slicebench import spec
 from slicebench.remote import describe_holder
-from slicebench.results import Store
+from slicebench.results import Store, read_progress, trials_of
 from slicebench.runner.looks import looks_status
 from slicebench.runner.options import Options
 from slicebench.runner.shards import shared_trials
@@ -29,12 +29,13 @@ def status_text(study: Study, options: Options) -> str:
     at the rate of the trials that are done, and which trials failed, with the cause.
     """
     workdir = options.workdir
-    trials: Any = Store(workdir).read_trials()
-    mine = {trial.trial_id: trial for trial in shared_trials(study, options)}
-    rows: list[dict[str, Any]] = trials.to_dict("records")
-    done = [row for row in rows if row["trial_id"] in mine]
-    left = [mine[name] for name in mine.keys() - {row["trial_id"] for row in done}]
-    failed = [row for row in done if row["status"] != "ok"]
+    store = Store(workdir)
+    mine = shared_trials(study, options)
+    trials: Any = read_progress(store)
+    done = trials[trials["trial_id"].isin({trial.trial_id for trial in mine})]
+    finished = set(done["trial_id"])
+    left = [trial for trial in mine if trial.trial_id not in finished]
+    failed = sorted(done.loc[done["status"] != "ok", "trial_id"])
     if study.looks:
         counts = f"{len(done)} trials done, {len(mine)} at most"
     else:
@@ -45,9 +46,9 @@ def status_text(study: Study, options: Options) -> str:
     holder = describe_holder(workdir)
     lines += [f"{holder}, holds {options.place}"] if holder else []
     lines += _under_way(workdir)
-    if left and done and not study.looks:
+    if left and finished and not study.looks:
         lines.append(_time_left(done, left))
-    return "\n".join([*lines, *_failures(failed)])
+    return "\n".join([*lines, *_failures(store, failed)])
 
 
 def _under_way(workdir: Path) -> list[str]:
@@ -74,20 +75,19 @@ def is_running(workdir: Path) -> bool:
     return False
 
 
-def _time_left(done: Sequence[dict[str, Any]], left: Sequence[spec.Trial]) -> str:
+def _time_left(done: pd.DataFrame, left: Sequence[spec.Trial]) -> str:
     """Time of the rest, each trial at the mean rate of its program's finished ones.
 
     Programs that have none yet take the rate of all.
     """
-    seconds, steps = Counter[str](), Counter[str]()
-    for row in done:
-        for name in (row["program"], "all"):
-            seconds[name] += row["seconds"]
-            steps[name] += row["steps"]
-    total = 0.0
+    spent: Any = done[["seconds", "steps"]]
+    programs: Any = spent.groupby(done["program"], observed=True).sum()
+    rates: dict[str, float] = (programs["seconds"] / programs["steps"]).to_dict()
+    everywhere: float = spent["seconds"].sum() / spent["steps"].sum()
+    to_come = Counter[str]()
     for trial in left:
-        name = trial.program if trial.program in steps else "all"
-        total += seconds[name] / steps[name] * trial.training.steps
+        to_come[trial.program] += trial.training.steps
+    total = sum(rates.get(name, everywhere) * to_come[name] for name in to_come)
     return f"time left: about {_in_words(total)} of one process at the rate so far"
 
 
@@ -101,9 +101,11 @@ def _in_words(seconds: float) -> str:
     return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(minutes, 1):.0f} min"
 
 
-def _failures(failed: Sequence[dict[str, Any]]) -> list[str]:
+def _failures(store: Store, failed: Sequence[str]) -> list[str]:
+    """Lines on trials that failed, the first of them with their settings."""
     lines: list[str] = []
-    for row in failed[:_SHOWN]:
+    shown: Any = trials_of(store, failed[:_SHOWN]) if failed else pd.DataFrame()
+    for row in shown.to_dict("records"):
         where = f"{row['num_volumes']} x {_density(row['slices_per_volume'])}"
         rate = json.loads(row["training"])["learning_rate"]
         lines.append(

@@ -87,6 +87,8 @@ def test_what_a_lost_worker_had_comes_first_and_a_program_can_be_dropped():
         ([{"CPU": 2.0}, {"CPU": 2.0}], {}, (2, 2.0, 0, 2)),
         # Nodes that are smaller than the driver's machine set the size.
         ([{"CPU": 1.0}, {"CPU": 4.0}], {}, (5, 1.0, 0, 1)),
+        # Also where its devices are more than its cores.
+        ([{"CPU": 1.0}], {"local": True}, (1, 1.0, 0, 2)),
         # A head that only schedules has no worker.
         ([{"CPU": 0.0}, {"CPU": 4.0}], {}, (2, 2.0, 0, 2)),
         # Elsewhere workers wait for their place, on one machine they share it.
