@@ -12,10 +12,12 @@ import sys
 # Defines flags of its own: were it first imported inside a saved state, its
 # flags would be forgotten with that state.
 import array_record.python.array_record_data_source  # noqa: F401
+import pytest
 from absl.testing import flagsaver
 
 from slicebench import main
 
+QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -45,15 +47,18 @@ def quiet_logging():
             log.handlers[:] = handlers
 
 
-def run(*arguments):
-    """Runs the command in this process."""
+def run(*arguments, report=True):
+    """Runs the command in this process, on request without drawing a report."""
     out, err, status = io.StringIO(), io.StringIO(), 0
     with (
+        pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         flagsaver.flagsaver(),
         quiet_logging(),
     ):
+        if not report:
+            patch.setattr(main, "_report", lambda _: None)
         try:
             main.main(main.parse_flags(["slicebench", *map(str, arguments)]))
         except SystemExit as end:
@@ -63,7 +68,7 @@ def run(*arguments):
 
 def start(*arguments, devices=2, **settings):
     """Starts the command in a process of its own, on two devices everywhere."""
-    count = f"--xla_force_host_platform_device_count={devices}"
+    count = f"--xla_force_host_platform_device_count={devices} {QUICK_TO_COMPILE}"
     return subprocess.Popen(
         [sys.executable, "-m", "slicebench.main", *map(str, arguments)],
         cwd=ROOT,

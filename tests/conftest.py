@@ -2,10 +2,12 @@
 
 Compiling tiny programs with every optimisation takes longer than all else in
 the suite, so only the tests that compare trained-together with trained-alone
-and the slow ones do it; the others leave most optimisations out.
+and the slow ones do it; the others leave most optimisations out. None of them uses
+XLA's newer emitters of fused loops, which make compilation twice as long.
 """
 
 import contextlib
+import os
 
 import jax
 import pytest
@@ -13,10 +15,15 @@ import pytest
 # Found under this name by the option --jaxtyping-packages.
 import tests.typecheck  # noqa: F401
 
+from tests import command
+
 DEVICES = 2
 
 
 def pytest_configure():
+    flags = os.environ.get("XLA_FLAGS", "")
+    if command.QUICK_TO_COMPILE not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {command.QUICK_TO_COMPILE}".strip()
     # Refused once the backend runs, for example under a plugin that used jax.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", DEVICES)

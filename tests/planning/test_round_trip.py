@@ -42,7 +42,11 @@ def elsewhere(module, *arguments):
     done = subprocess.run(
         [sys.executable, "-m", f"slicebench.{module}", *map(str, arguments)],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        env=os.environ
+        | {
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=2 "
+            + command.QUICK_TO_COMPILE
+        },
         capture_output=True,
         text=True,
         check=False,

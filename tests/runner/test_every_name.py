@@ -25,7 +25,7 @@ CELLS = ("--budgets=8", "--slices_per_volume=4", "--ceiling_seeds=0")
 
 
 def sweep(workdir, *flags):
-    found = command.run(*SWEEP, *CELLS, f"--workdir={workdir}", *flags)
+    found = command.run(*SWEEP, *CELLS, f"--workdir={workdir}", *flags, report=False)
     assert found.status == 0, found.err
     return Store(workdir).read_trials()
 

@@ -87,7 +87,7 @@ def test_killed_in_the_middle_of_a_batch(tmp_path):
     """The second batch has just written its only checkpoint, 10 of 12 steps."""
     experiment = write_experiment(tmp_path, 12)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    outcome = command.run(*arguments(experiment, whole))
+    outcome = command.run(*arguments(experiment, whole), report=False)
     assert outcome.status == 0, outcome.err
     process = command.start(*arguments(experiment, killed), DIE_AT_CHECKPOINT="2")
     assert command.finish(process).status == -signal.SIGKILL
@@ -98,7 +98,7 @@ def test_killed_in_the_middle_of_a_batch(tmp_path):
         if not (killed / f"trials/part-{path.name[6:]}.parquet").exists()
     ][-1:]
     assert [path.name for path in left.iterdir()] == ["10"]
-    outcome = command.run(*arguments(experiment, killed))
+    outcome = command.run(*arguments(experiment, killed), report=False)
     assert outcome.status == 0, outcome.err
     check_equal(killed, whole)
 

@@ -98,7 +98,7 @@ def test_times_of_compilation_and_training_are_told_apart(finished):
 def test_the_same_command_again_changes_no_row(finished):
     workdir, _, _ = finished
     before, spent = read(workdir), (workdir / "compute.json").read_bytes()
-    outcome = command.run(*SMOKE, f"--workdir={workdir}")
+    outcome = command.run(*SMOKE, f"--workdir={workdir}", report=False)
     assert outcome.status == 0
     assert "5 of 5 trials are there already" in outcome.err
     assert read(workdir) == before
@@ -212,7 +212,7 @@ def test_failed_trials_are_listed_and_trained_again_on_request(
     assert "not finite within 12 steps" in told
     assert "--retry_failed" in told
 
-    outcome = command.run(*asked, "--retry_failed")
+    outcome = command.run(*asked, "--retry_failed", report=False)
     assert outcome.status == 0, outcome.err
     assert set(store.read_trials()["status"]) == {"ok"}
     pd.testing.assert_frame_equal(
