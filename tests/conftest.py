@@ -14,7 +14,6 @@ import pytest
 
 # Found under this name by the option --jaxtyping-packages.
 import tests.typecheck  # noqa: F401
-
 from tests import command
 
 DEVICES = 2
