@@ -165,7 +165,7 @@ def roomy(tmp_path_factory):
     return scores(results.Store(workdir))
 
 
-@pytest.mark.parametrize("room", [5, 17])
+@pytest.mark.parametrize("room", [5, pytest.param(17, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("two_devices")
 def test_a_run_goes_on_with_fewer_trials(
     tmp_path, monkeypatch, caplog, roomy, compiled, room

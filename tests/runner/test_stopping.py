@@ -46,7 +46,9 @@ def whole(tmp_path_factory):
     return rows(workdir)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_stopped_run_goes_on_from_its_checkpoint(
     tmp_path, monkeypatch, whole, number
 ):

@@ -43,7 +43,14 @@ def alone(single, trials):
     ]
 
 
-@pytest.mark.parametrize(("devices", "each"), [(1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize(
+    ("devices", "each"),
+    [
+        pytest.param(1, 2, marks=pytest.mark.slow),
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        (2, 2),
+    ],
+)
 @pytest.mark.usefixtures("two_devices")
 def test_trials_together_equal_trials_alone(alone, trials, devices, each):
     engine = make_engine(devices, each)
