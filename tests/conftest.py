@@ -8,12 +8,16 @@ XLA's newer emitters of fused loops, which make compilation twice as long.
 
 import contextlib
 import os
+from pathlib import Path
 
 import jax
 import pytest
+from markupsafe import Markup
 
 # Found under this name by the option --jaxtyping-packages.
 import tests.typecheck  # noqa: F401
+from slicebench.report import _inline, _style
+from slicebench.runner.plans import count_cores
 from tests import command
 
 DEVICES = 2
@@ -34,6 +38,34 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadFileScheduling
 
     return LoadFileScheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Two workers, one where there is one core: more would wait for each other."""
+    return min(2, cores())
+
+
+def cores():
+    """Cores of this process, those that a container grants included."""
+    found = float(count_cores())
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        found = min(found, int(quota) / int(period))
+    return max(1, int(found))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_figures(request):
+    """A figure is drawn once a report, not also for files and for phones.
+
+    The tests of the report itself draw everything.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "tests/report/" not in request.node.nodeid:
+            patch.setattr(_inline, "_phone", lambda *_: Markup())
+            patch.setattr(_style, "png_bytes", lambda _: b"PNG")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

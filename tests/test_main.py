@@ -273,7 +273,10 @@ def test_floating_labels_that_hold_integers_are_accepted(folder):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--no_such_flag=1"], "no_such_flag"), (["--data=absent"], "absent")],
+    [
+        (["--no_such_flag=1"], "no_such_flag"),
+        pytest.param(["--data=absent"], "absent", marks=pytest.mark.slow),
+    ],
 )
 def test_a_process_of_its_own_ends_alike(tmp_path, arguments, words):
     workdir = tmp_path / "work"

@@ -63,6 +63,7 @@ def test_operations_and_bytes_can_be_worked_out_by_hand():
     assert roofline.count_bytes(TINY.program) == 4 * moved
 
 
+@pytest.mark.slow
 def test_measured_point_and_its_table(small_limits):
     point = roofline.measure(TINY, rounds=2, steps=1)
     assert point.trials == jax.local_device_count()

@@ -19,6 +19,7 @@ def bench():
         jax.config.update(name, value)
 
 
+@pytest.mark.slow
 def test_trials_beyond_a_batch_follow_one_another(bench):
     devices = jax.local_device_count()
     for count in (1, devices, 2 * devices + 1):

@@ -64,6 +64,7 @@ def test_engine_and_plain_loop_train_the_same_network(bench):
         bench.run(methods[0], 1)
 
 
+@pytest.mark.slow
 def test_engine_trains_patches(bench):
     (loss,) = last_losses(bench, ["one trial"], DEEP)
     assert 0 < loss < 10

@@ -15,6 +15,10 @@ MAIN = [name for name in PHANTOMS if name.startswith("phantom_")]
 CONTROLS = [name for name in PHANTOMS if name.startswith("control_")]
 each = pytest.mark.parametrize("name", PHANTOMS)
 each_main = pytest.mark.parametrize("name", MAIN)
+one_in_short = pytest.mark.parametrize(
+    "name",
+    [MAIN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in MAIN[1:])],
+)
 
 
 @functools.cache
@@ -140,7 +144,7 @@ def test_bad_input_is_named():
         make_phantom("phantom_organ", seed=-1)
 
 
-@each_main
+@one_in_short
 def test_patients_and_slices_are_as_alike_as_in_real_tasks(name):
     # Real tasks (docs/phantoms.md), after per-volume z-score: patient share 0.12
     # to 0.47, correlation 0.61 to 0.74 a sixteenth of the stack apart and -0.05
@@ -188,7 +192,7 @@ def test_no_intensity_threshold_finds_the_target(name):
     assert best < 0.62
 
 
-@each_main
+@one_in_short
 def test_more_patient_share_is_measured_as_more(name):
     item = dataclasses.replace(
         PHANTOMS[name], cases=(1, 40, 1), coverage_spread=0.0, empty_cases=0.0

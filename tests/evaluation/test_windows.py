@@ -130,7 +130,7 @@ def reference(params, trial, case):
 
 
 @pytest.mark.parametrize("hard", [True, False])
-@pytest.mark.parametrize("group", [8, 256])
+@pytest.mark.parametrize("group", [8, pytest.param(256, marks=pytest.mark.slow)])
 def test_prediction_equals_window_by_window(params, hard, group, monkeypatch):
     monkeypatch.setattr(inference, "GROUP", group)
     plan = Plan(devices=1, trials_per_device=2)

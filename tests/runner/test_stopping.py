@@ -70,7 +70,9 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(
     assert rows(tmp_path / "run").empty
     steps = []
     again = Session(make_study(asked), asked)
-    monkeypatch.setattr(again, "_show_rate", lambda *_: steps.append(again._steps))
+    monkeypatch.setattr(
+        again, "_show_rate", lambda *_: steps.append(again._accounts.steps)
+    )
     again.run()
     assert 0 < steps[0] < 2 * 40
     pd.testing.assert_frame_equal(rows(tmp_path / "run"), whole, check_exact=True)

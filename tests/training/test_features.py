@@ -273,6 +273,7 @@ def test_the_contrastive_loss_without_negatives_is_zero_and_has_a_slope():
 LEARNING = SMALL | {"steps": 150, "batch": 32, "side": 16, "latent": 8}
 
 
+@pytest.mark.slow
 def test_contrastive_features_know_neighbours_better_than_intensities():
     images = moving_pattern()
     how = spec.Augmentation(shift=0.02, scale=0.05, rotation=5, offset=0.5)
@@ -288,6 +289,7 @@ def test_contrastive_features_know_neighbours_better_than_intensities():
     assert found > plain_found + 0.1
 
 
+@pytest.mark.slow
 def test_autoencoder_features_tell_the_slice():
     settings = AutoencoderSettings(**LEARNING)
     pool = make_small(moving_pattern(), settings.side)

@@ -131,9 +131,20 @@ def lowered(mapped, shapes, platform):
     return exported
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("make", "layout"),
+    [
+        *((prediction, layout) for layout in LAYOUTS),
+        # What the rules choose where there is an accelerator, then all others.
+        (training, "matmul"),
+        *(
+            pytest.param(training, layout, marks=pytest.mark.slow)
+            for layout in LAYOUTS
+            if layout != "matmul"
+        ),
+    ],
+)
 @pytest.mark.parametrize("dims", ["2d", "3d"])
-@pytest.mark.parametrize("make", [training, prediction])
 def test_programs_lower_for_accelerators(make, dims, layout):
     mapped, shapes = make(make_program(dims), layout)
     for platform in PLATFORMS:
