@@ -57,6 +57,9 @@ def run(*arguments, report=True):
         flagsaver.flagsaver(),
         quiet_logging(),
     ):
+        for name in main.FLAGS:
+            # What another test has parsed is not given here.
+            main.FLAGS[name].unparse()
         if not report:
             patch.setattr(main, "_report", lambda _: None)
         try:

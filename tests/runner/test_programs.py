@@ -206,6 +206,7 @@ def test_one_trial_that_does_not_fit_ends_in_one_line(tmp_path, monkeypatch):
         Session(small.study(), options(tmp_path / "work")).run()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_devices")
 def test_a_timed_run_uses_what_was_compiled_for_timing(
     tmp_path, monkeypatch, roomy, compiled

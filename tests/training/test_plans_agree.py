@@ -49,7 +49,8 @@ def alone(shipped_compilation):
     return train(1, 1)
 
 
-@pytest.mark.parametrize("plan", [pytest.param((2, 1), marks=pytest.mark.slow), (1, 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", [(2, 1), (1, 2)])
 def test_other_plans_agree_within_the_tolerance(alone, plan):
     for ours, theirs in zip(train(*plan), alone, strict=True):
         for one, other in zip(ours, theirs, strict=True):
