@@ -57,7 +57,7 @@ def run(*arguments, report=True):
         flagsaver.flagsaver(),
         quiet_logging(),
     ):
-        for name in main.FLAGS:
+        for name in main._flag_values():
             # What another test has parsed is not given here.
             main.FLAGS[name].unparse()
         if not report:

@@ -151,7 +151,7 @@ def test_damaged_cache_is_made_again(load, tmp_path, caplog, harm):
     assert case_bytes(first) == case_bytes(second)
     caplog.clear()
     load()
-    assert "damaged" not in caplog.text
+    assert "damaged cache" not in caplog.text
 
 
 def test_damaged_index_is_made_again(load, tmp_path, caplog):
