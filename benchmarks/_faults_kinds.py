@@ -1,6 +1,5 @@
 """Kinds of fault: each disturbs one run and says what happened."""
 
-import os
 import resource
 import shutil
 import signal
@@ -12,7 +11,6 @@ from benchmarks._faults_run import Run
 
 _CHECKPOINT = "checkpoints/batch-*/[0-9]*"
 _PART = "trials/part-*.parquet"
-_NOBODY = 65534
 _TRIES = 5
 
 _JUMPS = """
@@ -184,20 +182,16 @@ def little_memory(run: Run) -> str:
     return _told(run, run.wait(run.start(prepare=limit)))
 
 
-def unwritable(run: Run) -> str:
-    """A work folder that the process may not write."""
-    if os.geteuid() != 0:
-        run.workdir.mkdir(mode=0o500)
+def read_only(run: Run) -> str:
+    """A work folder on a file system that is mounted read-only."""
+    run.workdir.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "ro,size=256k", "tmpfs", str(run.workdir)]
+    if subprocess.run(words, check=False, capture_output=True).returncode != 0:
+        raise NotPossibleError("mounting needs rights that are not there")
+    try:
         status = run.wait(run.start())
-        run.workdir.chmod(0o700)
-    else:
-        run.workdir.parent.chmod(0o755)
-        run.workdir.mkdir(mode=0o755)
-        try:
-            process = run.start(user=_NOBODY, environment={"HOME": "/nonexistent"})
-        except PermissionError:
-            raise NotPossibleError("another user may not start Python here") from None
-        status = run.wait(process)
+    finally:
+        subprocess.run(["umount", str(run.workdir)], check=True)
     if status != 2:
         raise RuntimeError(_told(run, status))
     return _told(run, status)
@@ -218,6 +212,6 @@ KINDS: dict[str, Callable[[Run], str]] = {
     "disk full (file system of 256 KiB)": disk_full,
     "disk full (files of at most 16 KiB)": file_too_large,
     "little memory (2.5 GiB of addresses)": little_memory,
-    "work folder not writable": unwritable,
+    "read-only work folder": read_only,
 }
 """By what is said in the table; `make` returns a note, and the run is finished then."""

@@ -61,7 +61,6 @@ class Run:
         environment: Mapping[str, str] | None = None,
         *,
         prepare: Callable[[], None] | None = None,
-        user: int | None = None,
     ) -> subprocess.Popen[bytes]:
         """Starts the command; what it says goes to `log`, emptied before.
 
@@ -69,7 +68,6 @@ class Run:
           flags: Further flags.
           environment: Further variables.
           prepare: Called in the new process before the command.
-          user: Whom the process belongs to.
         """
         words = [sys.executable, "-m", "slicebench.main", *_COMMAND]
         with self.log.open("wb") as log:
@@ -79,7 +77,6 @@ class Run:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
                 preexec_fn=prepare,  # noqa: PLW1509 (no threads here)
-                user=user,
             )
 
     def said(self) -> str:
