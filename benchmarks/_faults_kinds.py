@@ -1,10 +1,11 @@
 """Kinds of fault: each disturbs one run and says what happened."""
 
+import contextlib
 import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks._faults_run import Run
@@ -139,19 +140,26 @@ def clock_jumps(run: Run) -> str:
     return "ended well"
 
 
-def disk_full(run: Run) -> str:
-    """A file system of 256 KiB under the work folder."""
-    run.workdir.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(run.workdir)]
+@contextlib.contextmanager
+def _mounted(folder: Path, options: str) -> Iterator[None]:
+    """Puts a file system of its own under a new folder, for as long as it lasts."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if subprocess.run(words, check=False, capture_output=True).returncode != 0:
         raise NotPossibleError("mounting needs rights that are not there")
     try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def disk_full(run: Run) -> str:
+    """A file system of 256 KiB under the work folder."""
+    with _mounted(run.workdir, "size=256k"):
         status = run.wait(run.start())
         note = _told(run, status)
         kept = run.workdir.parent / "kept"
         shutil.copytree(run.workdir, kept)
-    finally:
-        subprocess.run(["umount", str(run.workdir)], check=True)
     run.workdir.rmdir()
     kept.rename(run.workdir)
     if status == 0:
@@ -184,14 +192,8 @@ def little_memory(run: Run) -> str:
 
 def read_only(run: Run) -> str:
     """A work folder on a file system that is mounted read-only."""
-    run.workdir.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "ro,size=256k", "tmpfs", str(run.workdir)]
-    if subprocess.run(words, check=False, capture_output=True).returncode != 0:
-        raise NotPossibleError("mounting needs rights that are not there")
-    try:
+    with _mounted(run.workdir, "ro"):
         status = run.wait(run.start())
-    finally:
-        subprocess.run(["umount", str(run.workdir)], check=True)
     if status != 2:
         raise RuntimeError(_told(run, status))
     return _told(run, status)

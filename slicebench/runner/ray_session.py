@@ -12,12 +12,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import jax
 
 from slicebench import spec
 from slicebench.errors import InputError
+from slicebench.results import trials_of
 from slicebench.runner.dispatch import Batch, Line, Queue, Unit
 from slicebench.runner.locks import only_one
 from slicebench.runner.options import Options
@@ -291,8 +292,7 @@ class RaySession(Session):
     def _watch(self, ids: set[str]) -> None:
         """Tells a watcher of finished trials whose worker could not."""
         if self._scalars is not None and ids:
-            trials: Any = self.store.read_trials()
-            rows = cast(Any, trials[trials["trial_id"].isin(ids)])
+            rows: Any = trials_of(self.store, ids)
             self._scalars.add(rows.to_dict("records"))
 
     def _book(self, outcome: Outcome) -> None:
