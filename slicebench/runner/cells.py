@@ -11,6 +11,9 @@ from slicebench.runner.experiments import resolve
 from slicebench.selection import VOLUME_STRATEGIES, lookup, uses_features
 from slicebench.statistics import CEILING
 
+ABSENT = "no cell with"
+"""How the reason begins why a contrast is dropped whose cells are not there."""
+
 _RANDOM_AT_ONE = ("fixed_interval", "stratified")
 """Strategies whose one slice of a volume is drawn uniformly over its depth."""
 
@@ -366,7 +369,7 @@ def _missing(
     for side in (contrast.a, contrast.b):
         if not _matching(rows, {**where, **side}):
             wanted = ", ".join(f"{k}={v}" for k, v in {**where, **side}.items())
-            return f"no cell with {wanted}"
+            return f"{ABSENT} {wanted}"
     return None
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from slicebench import spec
-from slicebench.runner.cells import CEILING
+from slicebench.runner.cells import ABSENT, CEILING
 from slicebench.runner.looks import in_sequence, units, up_to
 from slicebench.runner.options import Options
 from slicebench.runner.planner import Planner
@@ -59,7 +59,7 @@ def preview(study: Study, options: Options) -> str:
     lines.append(f"estimated time: {total / 60:.0f} min (compilation and report apart)")
     lines += [f"left out: {_plain(i.cell)}: {i.reason}" for i in study.left_out]
     lines += _contrasts(study)
-    lines += [f"dropped: {item['name']}: {item['reason']}" for item in study.dropped]
+    lines += _dropped(study)
     return "\n".join(lines)
 
 
@@ -153,21 +153,64 @@ def _power_by_look(
     return f"{text}: WARNING, below {GOOD_POWER} at the last look" if low else text
 
 
+_SHAPE = ("task", "dims", "strategy", "budget", "num_volumes", "slices_per_volume")
+_ARM = (
+    "volume_strategy",
+    "features",
+    "scope",
+    "interpolation",
+    "pseudo_weight",
+    "steps",
+)
+
+
 def _cells(study: Study) -> list[str]:
-    counts = Counter(
-        (t.task, t.dims, t.strategy, t.budget, t.num_volumes, t.slices_per_volume)
-        for t in study.trials
-    )
+    """Every cell with its seeds; of the other factors those that vary."""
+    counts = Counter((_values(t, _SHAPE), _values(t, _ARM)) for t in study.trials)
+    arms = [arm for (_, _, strategy, *_), arm in counts if strategy != CEILING]
+    vary = [i for i in range(len(_ARM)) if len({arm[i] for arm in arms}) > 1]
     pools = {name: len(task.pool) for (name, _), task in study.tasks.items()}
     lines = []
-    for (task, dims, strategy, budget, volumes, density), seeds in counts.items():
+    for (cell, factors), seeds in counts.items():
+        task, dims, strategy, budget, volumes, density = cell
         ceiling = strategy == CEILING
         shape = f"{volumes} x {'all' if ceiling else density or 'pooled'}"
         crowded = not ceiling and volumes > pools[task] / 2
         flag = "  (more than half of the pool: seeds overlap)" if crowded else ""
+        arm = "" if ceiling else _arm(factors, vary)
         lines.append(
             f"  {task} {dims} {strategy:<15} {budget:>5} slices = {shape:<9} "
-            f"{seeds} seeds{flag}"
+            f"{seeds} seeds{arm}{flag}"
+        )
+    return lines
+
+
+def _values(trial: spec.Trial, names: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(
+        trial.training.steps if name == "steps" else getattr(trial, name)
+        for name in names
+    )
+
+
+def _arm(values: tuple[Any, ...], vary: list[int]) -> str:
+    named = [f"{_ARM[i].replace('_', ' ')} {values[i]}" for i in vary]
+    return f"  {', '.join(named)}" if named else ""
+
+
+def _dropped(study: Study) -> list[str]:
+    """Contrasts without a comparison; those of cells not asked for in one line."""
+    absent = [item for item in study.dropped if item["reason"].startswith(ABSENT)]
+    lines = [
+        f"dropped: {item['name']}: {item['reason']}"
+        for item in study.dropped
+        if item not in absent
+    ]
+    if absent:
+        first = absent[0]
+        lines.append(
+            f"dropped: {len(absent)} contrasts of cells that this run does not have, "
+            f"such as {first['name']}: {first['reason']} (experiment.json and the "
+            "report name each)"
         )
     return lines
 

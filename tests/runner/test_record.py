@@ -7,7 +7,7 @@ import pytest
 
 from slicebench import spec
 from slicebench.errors import InputError
-from slicebench.runner import Options, preview, status_text
+from slicebench.runner import Options, make_study, preview, status_text
 from slicebench.runner.planner import Planner
 from slicebench.runner.record import (
     Examples,
@@ -100,6 +100,29 @@ def test_a_preview_tells_trials_programs_memory_and_time(tmp_path):
     ):
         assert words in text
     assert not (tmp_path / "w").exists()
+
+
+def test_a_preview_tells_arms_apart_and_counts_the_seeds_of_each(tmp_path):
+    options = Options(
+        experiment="interpolation_ablation", workdir=tmp_path / "w", smoke=True
+    )
+    text = preview(make_study(options), options)
+    cells = [line for line in text.splitlines() if " slices = " in line]
+    arms = ("none, pseudo weight 0.0", "signed_distance, pseudo weight")
+    for line, arm in zip(cells, (arms[0], arms[1], arms[1]), strict=True):
+        assert " 2 seeds  " in line
+        assert f"interpolation {arm}" in line
+
+
+def test_a_preview_sums_up_the_contrasts_of_cells_that_are_not_there(tmp_path):
+    options = Options(
+        experiment="interpolation_ablation", workdir=tmp_path / "w", smoke=True
+    )
+    found = make_study(options)
+    assert len(found.dropped) > 2
+    lines = [line for line in preview(found, options).splitlines() if "dropped" in line]
+    assert lines[-1].startswith(f"dropped: {len(found.dropped)} contrasts of cells")
+    assert len(lines) == 1
 
 
 def test_the_status_of_a_folder_that_does_not_exist(tmp_path):
