@@ -42,8 +42,10 @@ flags.DEFINE_list("volume_strategies", None, "Volume strategies.")
 flags.DEFINE_list("features", None, "Slice features for strategies that use them.")
 flags.DEFINE_list("scope", None, "within (equal quota a volume) or pooled.")
 flags.DEFINE_list("interpolations", None, "Mask interpolations.")
+flags.DEFINE_list("pseudo_weights", None, "Loss weights of interpolated slices.")
 flags.DEFINE_list("dims", None, "2d or 3d networks.")
 flags.DEFINE_list("steps", None, "Optimiser steps.")
+flags.DEFINE_list("steps_factors", None, "Multiples of the steps: 0.5,1,2.")
 flags.DEFINE_integer("batch", None, "Slices (2D) or patches (3D) in a batch.")
 flags.DEFINE_float("learning_rate", None, "Peak learning rate of the optimiser.")
 flags.DEFINE_string(
@@ -218,8 +220,10 @@ def _read_overrides() -> runner.Overrides:
         features=_names("features"),
         scope=_names("scope"),
         interpolations=_names("interpolations"),
+        pseudo_weights=runner.parse_fractions("pseudo_weights", FLAGS.pseudo_weights),
         dims=_names("dims"),
         steps=_numbers("steps"),
+        steps_factors=runner.parse_fractions("steps_factors", FLAGS.steps_factors, 100),
         batch=FLAGS.batch,
         learning_rate=FLAGS.learning_rate,
         dice_classes=FLAGS.dice_classes,

@@ -363,7 +363,8 @@ class Experiment:
       scope: `within` or `pooled`.
       interpolations: Mask interpolations.
       pseudo_weights: Loss weights of interpolated slices.
-      steps_factors: Multiples of the schedule's steps that are trained.
+      steps_factors: Multiples of the schedule's steps that are trained; contrasts that
+        name none hold at 1, and are explored at the others.
       keep: Whether factors, `steps_factor` among them, are trained; None: all.
       dims: `2d` or `3d` values.
       num_seeds: Seeds of every cell.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from slicebench import spec
@@ -10,9 +10,6 @@ from slicebench.errors import InputError
 from slicebench.runner.experiments import resolve
 from slicebench.selection import VOLUME_STRATEGIES, lookup, uses_features
 from slicebench.statistics import CEILING
-
-ABSENT = "no cell with"
-"""How the reason begins why a contrast is dropped whose cells are not there."""
 
 _RANDOM_AT_ONE = ("fixed_interval", "stratified")
 """Strategies whose one slice of a volume is drawn uniformly over its depth."""
@@ -93,7 +90,8 @@ def base_steps(
     return resolve(experiment.training, info).steps
 
 
-def _times(factor: float, steps: int) -> int:
+def times(factor: float, steps: int) -> int:
+    """Returns a multiple of a number of steps, at least one step."""
     return max(1, round(factor * steps))
 
 
@@ -121,7 +119,7 @@ def _combinations(
         interpolation,
         factor,
     ) in axes:
-        steps = _times(factor, base_steps(experiment, info, dims))
+        steps = times(factor, base_steps(experiment, info, dims))
         for features, weight in itertools.product(
             _features(strategy, volumes, experiment),
             _weights(interpolation, experiment),
@@ -262,136 +260,4 @@ def _ceiling(
         "interpolation": "none",
         "pseudo_weight": 0.0,
         "steps": base_steps(experiment, info, dims),
-    }
-
-
-def plan_contrasts(
-    experiment: spec.Experiment,
-    info: spec.TaskInfo,
-    target: str,
-    cells: list[Cell],
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Makes the planned contrasts of one task; those without cells are dropped.
-
-    Returns:
-      Contrasts as in experiment.json, and name and reason of each one dropped.
-    """
-    planned: list[dict[str, Any]] = []
-    dropped: list[dict[str, str]] = []
-    factors = [cell.factors for cell in cells if cell.factors["strategy"] != CEILING]
-    for template in experiment.contrasts:
-        for dims in experiment.dims:
-            contrast = _in_steps(template, experiment, info, dims)
-            rows = [row for row in factors if row["dims"] == dims]
-            for each in _each(contrast, rows):
-                where = _enough_volumes(contrast, each, rows)
-                entry = _entry(contrast, info.name, target, dims, where)
-                reason = _missing(contrast, where, rows)
-                if reason is None:
-                    planned.append(entry)
-                else:
-                    dropped.append({"name": entry["name"], "reason": reason})
-    return planned, dropped
-
-
-def _in_steps(
-    contrast: spec.Contrast,
-    experiment: spec.Experiment,
-    info: spec.TaskInfo,
-    dims: spec.Dims,
-) -> spec.Contrast:
-    """Writes multiples of a schedule as steps; one that names none takes 1."""
-    steps = base_steps(experiment, info, dims)
-
-    def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
-        rest = {k: v for k, v in values.items() if k != "steps_factor"}
-        if "steps_factor" in values:
-            rest["steps"] = _times(values["steps_factor"], steps)
-        return rest
-
-    sides = {name: resolved(getattr(contrast, name)) for name in ("where", "a", "b")}
-    if len(experiment.steps_factors) > 1 and not any(
-        "steps" in side for side in sides.values()
-    ):
-        sides["where"]["steps"] = steps
-    # What both sides share says where a contrast holds, not what it compares.
-    for name in set(sides["a"]) & set(sides["b"]):
-        if sides["a"][name] == sides["b"][name]:
-            sides["where"][name] = sides["a"].pop(name)
-            del sides["b"][name]
-    return dataclasses.replace(contrast, **sides)
-
-
-def _each(contrast: spec.Contrast, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    fixed = dict(contrast.where)
-    values = [
-        sorted({row[axis] for row in rows if row[axis] is not None})
-        for axis in contrast.each
-    ]
-    return [
-        {**fixed, **dict(zip(contrast.each, combination, strict=True))}
-        for combination in itertools.product(*values)
-    ]
-
-
-def _enough_volumes(
-    contrast: spec.Contrast, where: dict[str, Any], rows: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Names the densities of a slope where cells of few volumes are left out."""
-    if contrast.kind != "slope" or contrast.min_volumes <= 1:
-        return where
-    found = {
-        row["slices_per_volume"]
-        for row in _matching(rows, where)
-        if row["num_volumes"] >= contrast.min_volumes
-    }
-    return {**where, "slices_per_volume": sorted(found - {None})}
-
-
-def _matching(
-    rows: list[dict[str, Any]], wanted: dict[str, Any]
-) -> list[dict[str, Any]]:
-    def fits(row: dict[str, Any]) -> bool:
-        return all(
-            row[name] in (value if isinstance(value, list | tuple) else [value])
-            for name, value in wanted.items()
-        )
-
-    return [row for row in rows if fits(row)]
-
-
-def _missing(
-    contrast: spec.Contrast, where: dict[str, Any], rows: list[dict[str, Any]]
-) -> str | None:
-    if contrast.kind == "slope":
-        found = {row["slices_per_volume"] for row in _matching(rows, where)} - {None}
-        return None if len(found) > 1 else "fewer than two densities to compare"
-    for side in (contrast.a, contrast.b):
-        if not _matching(rows, {**where, **side}):
-            wanted = ", ".join(f"{k}={v}" for k, v in {**where, **side}.items())
-            return f"{ABSENT} {wanted}"
-    return None
-
-
-def _entry(
-    contrast: spec.Contrast,
-    task: str,
-    target: str,
-    dims: spec.Dims,
-    where: dict[str, Any],
-) -> dict[str, Any]:
-    suffix = ", ".join(f"{axis} {where[axis]}" for axis in contrast.each)
-    return {
-        "name": f"{contrast.name} ({suffix})" if suffix else contrast.name,
-        "family": f"{contrast.family}: {task}, {dims}",
-        "claim": contrast.claim,
-        "primary": contrast.primary,
-        "kind": contrast.kind,
-        "metric": contrast.metric,
-        "task": task,
-        "target": target,
-        "dims": dims,
-        "where": where,
-        "a": dict(contrast.a),
-        "b": dict(contrast.b),
     }

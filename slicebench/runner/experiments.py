@@ -93,9 +93,18 @@ def override(experiment: spec.Experiment, given: Overrides) -> spec.Experiment:
     changes["training"] = _overridden(experiment.training, _training(given))
     changes["network"] = _overridden(experiment.network, _network(given))
     _check_names(experiment, changes)
+    _check_factors(given.steps_factors)
     changed = dataclasses.replace(experiment, **changes)
     _check(changed)
     return changed
+
+
+def _check_factors(factors: tuple[float, ...] | None) -> None:
+    if factors is not None and 1 not in factors:
+        raise InputError(
+            f"--steps_factors={','.join(f'{factor:g}' for factor in factors)}: 1 must "
+            "be among them; --steps sets another schedule"
+        )
 
 
 def _training(given: Overrides) -> dict[str, Any]:

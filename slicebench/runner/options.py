@@ -1,6 +1,7 @@
 """What the command line asked for, checked."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 from slicebench.errors import InputError
@@ -41,8 +42,10 @@ class Overrides:
       features: Slice features.
       scope: `within` or `pooled`.
       interpolations: Mask interpolations.
+      pseudo_weights: Loss weights of interpolated slices.
       dims: `2d` or `3d`.
       steps: Optimiser steps.
+      steps_factors: Multiples of the steps that are trained.
       batch: Slices (2D) or patches (3D) in a batch.
       learning_rate: Peak learning rate.
       dice_classes: `all`, or those `present` in a batch.
@@ -61,8 +64,10 @@ class Overrides:
     features: tuple[str, ...] | None = None
     scope: tuple[str, ...] | None = None
     interpolations: tuple[str, ...] | None = None
+    pseudo_weights: tuple[float, ...] | None = None
     dims: tuple[str, ...] | None = None
     steps: tuple[int, ...] | None = None
+    steps_factors: tuple[float, ...] | None = None
     batch: int | None = None
     learning_rate: float | None = None
     dice_classes: str | None = None
@@ -188,6 +193,28 @@ def parse_numbers(flag: str, values: list[str] | None) -> tuple[int, ...] | None
         given = ",".join(names)
         raise InputError(f"--{flag}={given}: whole numbers from 1 are allowed")
     return tuple(int(name) for name in names)
+
+
+def parse_fractions(
+    flag: str, values: list[str] | None, highest: float = 1
+) -> tuple[float, ...] | None:
+    """Returns a comma list of numbers above 0, up to `highest`."""
+    names = parse_names(flag, values)
+    if names is None:
+        return None
+    found = tuple(_number(name) for name in names)
+    if not all(0 < value <= highest for value in found):
+        raise InputError(
+            f"--{flag}={','.join(names)}: numbers above 0 up to {highest:g} are allowed"
+        )
+    return found
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def parse_shard(text: str | None) -> Shard | None:

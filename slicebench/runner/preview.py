@@ -4,7 +4,8 @@ from collections import Counter
 from typing import Any
 
 from slicebench import spec
-from slicebench.runner.cells import ABSENT, CEILING
+from slicebench.runner.cells import CEILING
+from slicebench.runner.contrasts import ABSENT
 from slicebench.runner.looks import in_sequence, units, up_to
 from slicebench.runner.options import Options
 from slicebench.runner.planner import Planner

@@ -17,8 +17,8 @@ from slicebench.runner.cells import (
     Cell,
     LeftOut,
     make_cells,
-    plan_contrasts,
 )
+from slicebench.runner.contrasts import plan_contrasts
 from slicebench.runner.experiments import load_experiment, override
 from slicebench.runner.inputs import Inputs
 from slicebench.runner.look_plan import plan_looks, reachable_looks

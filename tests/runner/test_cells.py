@@ -4,7 +4,8 @@ import pytest
 
 from slicebench import spec
 from slicebench.errors import InputError
-from slicebench.runner.cells import CEILING, make_cells, plan_contrasts
+from slicebench.runner.cells import CEILING, make_cells
+from slicebench.runner.contrasts import plan_contrasts
 
 INFO = spec.TaskInfo(
     name="made_up",
@@ -316,6 +317,35 @@ def test_steps_are_a_factor_and_contrasts_take_the_schedule_unless_they_say():
     assert second["a"] == {"interpolation": "linear", "steps": 100}
     assert second["b"] == {"interpolation": "none", "steps": 200}
     assert "steps" not in second["where"]
+
+
+def test_other_steps_are_explored_by_contrasts_that_name_none():
+    made = experiment(
+        training=spec.Training(steps=100),
+        steps_factors=(0.5, 1, 2),
+        budgets=(8,),
+        slices_per_volume=(1, 2),
+        contrasts=(
+            spec.Contrast(
+                name="spread",
+                family="f",
+                a={"slices_per_volume": 1},
+                b={"slices_per_volume": 2},
+            ),
+        ),
+    )
+    cells, _ = make_cells(made, INFO, total_slices=77)
+    planned, dropped = plan_contrasts(made, INFO, "all", cells)
+    assert dropped == []
+    found = {
+        item["name"]: (item["where"]["steps"], item["primary"]) for item in planned
+    }
+    assert found == {
+        "spread": (100, True),
+        "spread, 0.5 x the steps (budget 8)": (50, False),
+        "spread, 2 x the steps (budget 8)": (200, False),
+    }
+    assert len({item["family"] for item in planned}) == 3
 
 
 def test_one_schedule_needs_no_word_about_steps():
