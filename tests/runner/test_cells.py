@@ -341,7 +341,7 @@ def test_other_steps_are_explored_by_contrasts_that_name_none():
         item["name"]: (item["where"]["steps"], item["primary"]) for item in planned
     }
     assert found == {
-        "spread": (100, True),
+        "spread (budget 8)": (100, True),
         "spread, 0.5 x the steps (budget 8)": (50, False),
         "spread, 2 x the steps (budget 8)": (200, False),
     }
