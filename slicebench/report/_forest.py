@@ -142,10 +142,12 @@ def _row(
         axes.hlines(height, row["wide_low"], row["wide_high"], color=color, lw=0.8)
     if low <= high:
         axes.hlines(height, low, high, color=color, linewidth=1.8)
+    lowest = np.fmin(row["low"], row.get("wide_low", np.nan))
+    highest = np.fmax(row["high"], row.get("wide_high", np.nan))
     aside = 0.015 * (limits[1] - limits[0])
     for edge, outside, sign in (
-        (limits[0] + aside, row["low"] < limits[0], "<"),
-        (limits[1] - aside, row["high"] > limits[1], ">"),
+        (limits[0] + aside, lowest < limits[0], "<"),
+        (limits[1] - aside, highest > limits[1], ">"),
     ):
         if outside:
             axes.plot(edge, height, sign, color=color, ms=6)

@@ -140,6 +140,23 @@ def test_forest_draws_margins_and_says_verdicts():
     assert "liver, 2D" in _texts(figure)
 
 
+@pytest.mark.parametrize(("wide", "arrows"), [(0.05, 0), (9.0, 2)])
+def test_forest_marks_a_prediction_interval_that_leaves_the_figure(wide, arrows):
+    row = {
+        "heading": "spread, 2D",
+        "label": "mean over 3 tasks",
+        "estimate": 0.01,
+        "low": -0.02,
+        "high": 0.04,
+        "wide_low": -wide,
+        "wide_high": wide,
+        "margin": math.nan,
+        "verdict": "pooled",
+    }
+    (axes,) = report.forest_figure(pd.DataFrame([row]), metric="dice").axes
+    assert sum(line.get_marker() in ("<", ">") for line in axes.lines) == arrows
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 def test_examples_show_image_truth_and_each_network(classes):
     truth = np.zeros((2, 12, 16), np.uint8)
