@@ -21,6 +21,17 @@ from slicebench.data.prepared import PreparedCase
 SIDES = ("development", "pool", "test")
 
 
+class _LocalInfo(tfds.core.DatasetInfo):
+    """Information that is not looked up elsewhere.
+
+    TFDS would make a temporary folder for what a bucket knows of a dataset of that
+    name, and leave it there.
+    """
+
+    def initialize_from_bucket(self) -> None:
+        """Does nothing: what is prepared here is known here alone."""
+
+
 class PreparedTaskBuilder(tfds.core.GeneratorBasedBuilder):
     """Writes the three sides of a prepared task.
 
@@ -49,7 +60,7 @@ class PreparedTaskBuilder(tfds.core.GeneratorBasedBuilder):
         def array(dtype: type, *shape: int | None) -> tfds.features.Tensor:
             return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
 
-        return tfds.core.DatasetInfo(
+        return _LocalInfo(
             builder=self,
             description="Preprocessed volumes on one in-plane grid, slices first.",
             features=tfds.features.FeaturesDict(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -95,6 +96,16 @@ def test_tasks_share_arrays_and_the_cache_its_room(tmp_path, monkeypatch):
         assert case.native_label is cases[1][name].native_label
         assert case.image is cases[1][name].image
         assert not case.native_label.flags.writeable
+
+
+def test_writing_leaves_no_temporary_folder(tmp_path, monkeypatch):
+    folder = folders.write_nnunet(tmp_path / "D", 9)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    load_task(folder, cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache" / "tasks").iterdir())
+    assert list(scratch.iterdir()) == []
 
 
 def test_arrays_of_other_shape_or_type_are_not_shared():
