@@ -62,8 +62,14 @@ def _task_faults(one: Experiment, other: Experiment) -> list[str]:
         {(t["name"], t.get("fold", 0)): t for t in e["tasks"]} for e in (one, other)
     ]
     for key in sorted(tasks[0].keys() & tasks[1].keys()):
-        for name in ("target", "context", "classes"):
-            values = (tasks[0][key].get(name), tasks[1][key].get(name))
+        pair = (tasks[0][key], tasks[1][key])
+        targets = [task.get("target") for task in pair]
+        if targets[0] != targets[1]:
+            # The rest follows from it, in every fold.
+            fault = _fault(f"target of task {key[0]}", *targets)
+            return [f"{fault} (two targets of the same patients are no two tasks)"]
+        for name in ("context", "classes"):
+            values = tuple(task.get(name) for task in pair)
             if values[0] != values[1]:
                 what = "data, split or preprocessing" if name == "context" else name
                 faults.append(_fault(f"{what} of task {key[0]}", *values))

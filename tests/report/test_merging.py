@@ -189,6 +189,10 @@ def _change_program(experiment: dict) -> dict:
             "data, split or preprocessing of task blobs: made up against abc",
         ),
         (
+            lambda e: {"tasks": [{**e["tasks"][0], "target": "rim", "context": "a"}]},
+            "against rim (two targets of the same patients are no two tasks)",
+        ),
+        (
             lambda e: {"axes": {"blobs": {**e["axes"]["blobs"], "budgets": [99]}}},
             "budgets of task blobs: [8] against [99]",
         ),
