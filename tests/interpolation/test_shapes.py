@@ -105,6 +105,37 @@ def test_touching_classes_leave_no_gap(name):
         np.testing.assert_allclose(edges, 24 + 4 * step, atol=1)
 
 
+@shape_based
+@pytest.mark.parametrize("radii", [((20, 14), (12, 8)), ((20, 17), (17, 14))])
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_a_wall_that_narrows_leaves_no_gap_to_its_cavity(name, radii, shift):
+    def tube(outer, inner, aside):
+        centre = (aside, 0.0)
+        wall = disc(PIXEL, outer, centre).astype(np.uint8)
+        return np.where(disc(PIXEL, inner, centre), 2, wall).astype(np.uint8)
+
+    lower, upper = tube(*radii[0], 0.0), tube(*radii[1], shift)
+    found = between(name, lower, upper)
+    for plane in found:
+        mask = plane > 0
+        np.testing.assert_array_equal(ndimage.binary_fill_holes(mask), mask)
+        assert ndimage.label(mask)[1] == 1
+    turned = between(name, upper, lower)
+    np.testing.assert_array_equal(turned[::-1], found)
+
+
+@shape_based
+def test_lesions_of_two_classes_leave_no_gap_in_their_organ(name):
+    organ = disc(PIXEL, 20.0).astype(np.uint8)
+    places = ((5.0, 0.0), (5.0, 7.0))
+    lower, upper = (
+        np.where(disc(PIXEL, 5.0, place), value, organ).astype(np.uint8)
+        for value, place in zip((2, 3), places, strict=True)
+    )
+    for plane in between(name, lower, upper):
+        np.testing.assert_array_equal(plane > 0, organ > 0)
+
+
 def test_pieces_of_two_slices():
     lower, upper = np.zeros((2, 80, 80), np.uint8)
     lower[disc(PIXEL, 6.0, (-10.0, 0.0))] = 1  # goes on
