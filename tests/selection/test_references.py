@@ -67,9 +67,26 @@ def test_typiclust(view):
 def test_probcover(view):
     for quotas, budget in cases_of(view):
         rows = unit_rows(view.features)
-        clusters = k_means_clusters(rows, max(2, budget), np.random.default_rng(0))
+        clusters = k_means_clusters(rows, 2, np.random.default_rng(0))
         slow = references.probcover(view, quotas, budget, as_lists(clusters))
         assert ours("probcover", view, quotas, budget) == slow
+
+
+def test_the_radius_of_probcover_does_not_depend_on_the_budget():
+    rng = np.random.default_rng(3)
+    along = np.linspace(0.0, 3.0, 30)
+    features = [
+        np.stack([np.cos(along), np.sin(along), 0.1 * rng.random(30)], axis=1)
+        for _ in range(8)
+    ]
+    view = make_view([30] * 8, features)
+    few, many = (ours("probcover", view, [3] * 8, budget) for budget in (6, 24))
+    assert sum(map(len, few)) == 6
+    for some, more in zip(few, many, strict=True):
+        assert set(some) <= set(more)
+    # A radius that shrinks with the budget leaves the ends alone with their like.
+    ends = [row for rows in many for row in rows if row < 3 or row >= 27]
+    assert len(ends) < 8
 
 
 def test_the_radius_is_the_largest_of_purity_95_percent():
