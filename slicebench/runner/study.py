@@ -236,20 +236,31 @@ def _resolve(
 def _enough_seeds(
     experiment: spec.Experiment, folds: int, task: str
 ) -> spec.Experiment:
-    """Gives every fold the same number of seeds, at least two: fewer have no SD."""
+    """Gives every fold the same number of seeds, at least two: fewer have no SD.
+
+    The ceiling has one a fold at least, if any: it is then scored on all patients, as
+    the cells are that are read against it.
+    """
     if folds == 1:
         return experiment
-    seeds = max(2, -(-experiment.num_seeds // folds)) * folds
-    if seeds != experiment.num_seeds:
-        _log.warning(
-            "task %s has %d folds: %d seeds instead of %d, %d in each",
-            task,
-            folds,
-            seeds,
-            experiment.num_seeds,
-            seeds // folds,
-        )
-    return dataclasses.replace(experiment, num_seeds=seeds)
+    given = experiment.num_seeds, experiment.ceiling_seeds
+    seeds = max(2, -(-given[0] // folds)) * folds
+    ceiling = -(-given[1] // folds) * folds
+    for what, count, asked in (
+        ("seeds", seeds, given[0]),
+        ("ceiling seeds", ceiling, given[1]),
+    ):
+        if count != asked:
+            _log.warning(
+                "task %s has %d folds: %d %s instead of %d, %d in each",
+                task,
+                folds,
+                count,
+                what,
+                asked,
+                count // folds,
+            )
+    return dataclasses.replace(experiment, num_seeds=seeds, ceiling_seeds=ceiling)
 
 
 def _training_seeds(
