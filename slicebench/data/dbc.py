@@ -105,6 +105,10 @@ def _series(
             f"{where} holds {len(found)} series and {_MAPPING}.csv does not say which "
             "is pre-contrast; save the archive's table of that name as CSV beside it"
         )
+    elif not wanted:
+        faults.append(
+            f"{where}: {_MAPPING}.csv names no folder of its pre-contrast series"
+        )
     else:
         faults.append(
             f"{where}: {len(chosen)} series are named {' or '.join(sorted(wanted))}, "
@@ -126,15 +130,20 @@ def _mapping(folder: pathlib.Path, faults: list[str]) -> dict[str, set[str]]:
             if columns[0] not in (table.fieldnames or ()):
                 raise ValueError(f"no column {columns[0]}")
             for row in table:
-                original = (row[columns[0]] or "").split("/")
+                original = _parts(row[columns[0]])
                 if len(original) < 3 or original[-2] != "pre":
                     continue
-                given = [(row.get(key) or "").split("/") for key in columns[1:]]
-                found = {parts[-2].strip() for parts in given if len(parts) > 1}
-                names.setdefault(original[-3], set()).update(found - {""})
+                given = [_parts(row.get(key)) for key in columns[1:]]
+                found = {parts[-2] for parts in given if len(parts) > 1}
+                names.setdefault(original[-3], set()).update(found)
     except (OSError, ValueError, csv.Error) as error:
         faults.append(f"{path.name}: cannot be read: {error}")
     return names
+
+
+def _parts(path: str | None) -> list[str]:
+    """Splits a path of the table, in which some slashes are there twice."""
+    return [part.strip() for part in (path or "").split("/") if part.strip()]
 
 
 DUKE_BREAST = Layout(

@@ -195,7 +195,8 @@ def _twin(
     same = factors["strategy"] in _RANDOM_AT_ONE and "random" in experiment.strategies
     if same and factors["scope"] == "within":
         return "identical by construction to random at one slice per volume"
-    if factors["interpolation"] != "none" and factors["scope"] == "within":
+    filled = factors["interpolation"] != "none" and "none" in experiment.interpolations
+    if filled and factors["scope"] == "within":
         return "identical by construction to none at one slice per volume"
     return None
 

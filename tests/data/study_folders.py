@@ -60,10 +60,12 @@ def write_duke(folder, patients=12, mapping=True, reverse=False):
             path = folder / "Duke-Breast-Cancer-MRI" / name / study / series
             write_series(path, image + offset)
             phase = "pre" if series == PRE else "post_1"
+            # In the published table some slashes are there twice.
+            extra = "//" if number % 2 else "/"
             rows += [
                 f"DICOM_Images/{name}/{phase}/{name}_{phase}_{index:03d}.dcm,"
                 f"Duke-Breast-Cancer-MRI/{name}/1.3.6/1.3.7.{phase}/1-{index}.dcm,"
-                f"Duke-Breast-Cancer-MRI/{name}/{study}/{series}/1-{index}.dcm"
+                f"Duke-Breast-Cancer-MRI/{name}/{study}/{series}{extra}1-{index}.dcm"
                 for index in range(1, SHAPE[2] + 1)
             ]
         stem = folder / MASKS / name / f"Segmentation_{name}"

@@ -222,6 +222,21 @@ def test_duke_faults_are_gathered(tmp_path):
     assert "Breast_MRI_003: 0 series are named 1.3.7.pre or ax dyn pre-93877" in message
 
 
+def test_a_patient_that_the_table_names_no_series_of_is_told(tmp_path):
+    folder = study_folders.write_duke(tmp_path, 2)
+    path = folder / study_folders.MAPPING
+    head, *rows = path.read_text().splitlines()
+    emptied = [
+        f"{row.split(',')[0]},," if "Breast_MRI_002" in row else row for row in rows
+    ]
+    path.write_text("\n".join([head, *emptied]) + "\n")
+    message = fault(folder)
+    assert "Breast_MRI_002: Breast-Cancer-MRI-filepath" in message
+    assert "names no folder of its pre-contrast series" in message
+    assert "Breast_MRI_001" not in message
+
+
+
 def test_duke_without_scans(tmp_path):
     (tmp_path / study_folders.MASKS).mkdir()
     assert "no folder Duke-Breast-Cancer-MRI" in fault(tmp_path)

@@ -281,6 +281,15 @@ def test_interpolation_has_weights_and_needs_two_slices_a_volume():
     }
 
 
+def test_a_cell_is_left_out_only_if_its_twin_is_trained():
+    cells, left = make(
+        slices_per_volume=(1, 2), budgets=(8,), interpolations=("linear",)
+    )
+    densities = [c.factors["slices_per_volume"] for c in cells]
+    assert densities == [1, 2, None]
+    assert left == []
+
+
 def test_steps_are_a_factor_and_contrasts_take_the_schedule_unless_they_say():
     made = experiment(
         training=spec.Training(steps=100),
