@@ -7,6 +7,7 @@ digest of each case's image voxels, with which copies are found.
 import concurrent.futures
 import dataclasses
 import hashlib
+import logging
 import pathlib
 from typing import Any
 
@@ -15,6 +16,8 @@ from nibabel.affines import voxel_sizes
 
 from slicebench import errors
 from slicebench.data import formats, nifti, readers, targets, volumes
+
+_log = logging.getLogger(__name__)
 
 _THREADS = 2
 _MAX_LABEL = 255
@@ -50,6 +53,7 @@ class _Case:
     voxels: str = ""
     values: set[float] = dataclasses.field(default_factory=set)
     faults: list[str] = dataclasses.field(default_factory=list)
+    unscaled: bool = False
 
 
 def validate_dataset(
@@ -81,6 +85,7 @@ def validate_dataset(
     faults += [fault for case in cases for fault in case.faults]
     if faults:
         raise errors.gather(str(folder), faults)
+    _warn_of_lost_sizes(dataset, cases)
     return dataset, Validation(
         files={path: value for case in cases for path, value in case.files.items()},
         voxels={
@@ -88,6 +93,24 @@ def validate_dataset(
             for volume, case in zip(dataset.volumes, cases, strict=True)
         },
     )
+
+
+def _warn_of_lost_sizes(dataset: readers.Dataset, cases: list[_Case]) -> None:
+    """Tells of images whose header has lost voxel size and orientation."""
+    lost = [
+        volume.name
+        for volume, case in zip(dataset.volumes, cases, strict=True)
+        if case.unscaled
+    ]
+    if lost and len(lost) < len(cases):
+        _log.warning(
+            "%s: the affine of %d of %d cases is the identity (%s): if their voxels "
+            "are not cubes of 1 mm, scores in mm and resampling are wrong for them",
+            dataset.folder,
+            len(lost),
+            len(cases),
+            ", ".join([*lost[:5], *(["..."] if len(lost) > 5 else [])]),
+        )
 
 
 def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
@@ -106,6 +129,7 @@ def _check_case(dataset: readers.Dataset, volume: volumes.Volume) -> _Case:
         found.values |= _check_image(name, array, found.faults, voxels)
         if reference is None:
             reference = name, array.shape[:3], affine
+            found.unscaled = bool(np.array_equal(np.abs(affine[:3, :3]), np.eye(3)))
         else:
             check_geometry(name, array, affine, reference, found.faults)
     if not found.faults and channels != len(dataset.channels):

@@ -219,3 +219,15 @@ def test_faults_of_files_and_voxels_stand_in_one_message(folder):
 def test_fewer_patients_than_the_split_needs(folder):
     with pytest.raises(InputError, match="3 usable patients; the split needs 9"):
         validate_dataset(folder, min_patients=9)
+
+
+@pytest.mark.parametrize(("lost", "told"), [("", False), ("1", True), ("012", False)])
+def test_cases_that_lost_their_voxel_size_are_told(tmp_path, caplog, lost, told):
+    folder = folders.write_nnunet(tmp_path, 3, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+    for number in lost:
+        for name in (IMAGE, LABEL):
+            path = folder / name.replace("c01", f"c0{number}")
+            folders.save(path, np.asarray(nib.load(path).dataobj), np.eye(4))
+    validate_dataset(folder)
+    assert ("the affine of 1 of 3 cases is the identity (c01)" in caplog.text) == told
+    assert ("identity" in caplog.text) == told
