@@ -236,7 +236,6 @@ def test_a_patient_that_the_table_names_no_series_of_is_told(tmp_path):
     assert "Breast_MRI_001" not in message
 
 
-
 def test_duke_without_scans(tmp_path):
     (tmp_path / study_folders.MASKS).mkdir()
     assert "no folder Duke-Breast-Cancer-MRI" in fault(tmp_path)
