@@ -1,10 +1,11 @@
 """Do strategies gain from spending the budget unevenly over volumes?
 
-Question: finding 2 of arXiv 2412.08081 is stated for equal quotas. If volumes may
-compete for the whole budget, does a strategy train a better network than under
-the same number of slices from every volume?
+Question: finding 2 of arXiv 2412.08081 is stated for equal quotas. If all slices of
+the pool compete for the budget, does a strategy train a better network than under
+the same number of slices from every one of randomly chosen volumes?
 
 Command: python -m slicebench.main --experiment=pooled_vs_within --data=FOLDER
+With --pooled_from=chosen the slices of those volumes compete: quotas alone differ.
 
 Runtimes and outcomes are under docs/results, with their commands.
 """
@@ -53,6 +54,7 @@ def get_experiment(*, smoke: bool = False) -> Experiment:
         slices_per_volume=(2,),
         strategies=STRATEGIES,
         scope=("within", "pooled"),
+        pooled_from="pool",
         num_seeds=20,
         network=budget_sweep.network,
         training=budget_sweep.training,

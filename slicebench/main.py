@@ -14,6 +14,8 @@ from slicebench.errors import InputError
 
 FLAGS = flags.FLAGS
 
+_LIMITS = (runner.OutOfMemoryError, runner.LostBatchError)
+
 _ANNOTATIONS = "train_on_annotations"
 """The experiment that trains on a plan's finished slices instead of a dataset."""
 _OF_ANNOTATIONS = (
@@ -41,6 +43,7 @@ flags.DEFINE_list("strategies", None, "Slice strategies.")
 flags.DEFINE_list("volume_strategies", None, "Volume strategies.")
 flags.DEFINE_list("features", None, "Slice features for strategies that use them.")
 flags.DEFINE_list("scope", None, "within (equal quota a volume) or pooled.")
+flags.DEFINE_string("pooled_from", None, "Scope pooled: chosen volumes or the pool.")
 flags.DEFINE_list("interpolations", None, "Mask interpolations.")
 flags.DEFINE_list("pseudo_weights", None, "Loss weights of interpolated slices.")
 flags.DEFINE_list("dims", None, "2d or 3d networks.")
@@ -219,6 +222,7 @@ def _read_overrides() -> runner.Overrides:
         volume_strategies=_names("volume_strategies"),
         features=_names("features"),
         scope=_names("scope"),
+        pooled_from=FLAGS.pooled_from,
         interpolations=_names("interpolations"),
         pseudo_weights=runner.parse_fractions("pseudo_weights", FLAGS.pseudo_weights),
         dims=_names("dims"),
@@ -363,10 +367,7 @@ def main(arguments: list[str]) -> None:
             return
         runner.use_all_cores()
         run(read_options())
-    except (
-        *(InputError, remote.RemoteError),
-        *(runner.OutOfMemoryError, runner.LostBatchError),
-    ) as error:
+    except (InputError, remote.RemoteError, *_LIMITS) as error:
         sys.stderr.write(f"slicebench: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 1)
     except runner.EndedElsewhereError as error:

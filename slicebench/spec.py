@@ -361,17 +361,17 @@ class Experiment:
       volume_strategies: Volume strategies.
       features: Slice features for strategies that use them.
       scope: `within` or `pooled`.
+      pooled_from: Where `pooled` draws: from `chosen` volumes or the whole `pool`.
       interpolations: Mask interpolations.
       pseudo_weights: Loss weights of interpolated slices.
-      steps_factors: Multiples of the schedule's steps that are trained; contrasts that
-        name none hold at 1, and are explored at the others.
+      steps_factors: Multiples of the steps; contrasts that name none are primary at 1.
       keep: Whether factors, `steps_factor` among them, are trained; None: all.
       dims: `2d` or `3d` values.
       num_seeds: Seeds of every cell.
-      training_seeds: Trainings of each of them, as its selection; None: one seed both.
+      training_seeds: Trainings of each, as its selection; None: one seed both.
       network: Architecture.
       training: Schedule.
-      ceiling_seeds: Seeds of the network trained on all slices of the pool.
+      ceiling_seeds: Seeds of the network on all slices of the pool.
       contrasts: Templates of the planned comparisons.
       precision: Floating type of the networks' arithmetic.
     """
@@ -385,6 +385,7 @@ class Experiment:
     volume_strategies: tuple[str, ...] = ("random",)
     features: tuple[str, ...] = ("intensity",)
     scope: tuple[Literal["within", "pooled"], ...] = ("within",)
+    pooled_from: Literal["chosen", "pool"] = "chosen"
     interpolations: tuple[str, ...] = ("none",)
     pseudo_weights: tuple[float, ...] = (0.5,)
     steps_factors: tuple[float, ...] = (1.0,)

@@ -98,10 +98,11 @@ def times(factor: float, steps: int) -> int:
 def _combinations(
     experiment: spec.Experiment, info: spec.TaskInfo
 ) -> list[dict[str, Any]]:
+    densities = sorted(set(resolve(experiment.slices_per_volume, info)))
     axes = itertools.product(
         experiment.dims,
         sorted(set(resolve(experiment.budgets, info))),
-        sorted(set(resolve(experiment.slices_per_volume, info))),
+        densities,
         experiment.volume_strategies,
         experiment.strategies,
         experiment.scope,
@@ -119,6 +120,9 @@ def _combinations(
         interpolation,
         factor,
     ) in axes:
+        whole = scope == "pooled" and experiment.pooled_from == "pool"
+        if whole and density != densities[0]:
+            continue  # Its cell would be the first density's again.
         steps = times(factor, base_steps(experiment, info, dims))
         for features, weight in itertools.product(
             _features(strategy, volumes, experiment),
@@ -127,7 +131,7 @@ def _combinations(
             factors = {
                 "dims": dims,
                 "budget": budget,
-                "num_volumes": budget // density,
+                "num_volumes": info.pool_volumes if whole else budget // density,
                 "slices_per_volume": density,
                 "volume_strategy": volumes,
                 "strategy": strategy,

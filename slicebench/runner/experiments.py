@@ -21,6 +21,7 @@ from slicebench.selection import FEATURES, VOLUME_STRATEGIES, strategy_names
 DIMS = ("2d", "3d")
 PRECISIONS = ("float32", "bfloat16")
 SCOPES = ("within", "pooled")
+POOLED_FROM = ("chosen", "pool")
 _INNER = ("steps", "batch", "learning_rate", "dice_classes", "width", "depth")
 """Flags that change a part of the schedule or network, not an axis."""
 
@@ -164,6 +165,7 @@ def _check_names(experiment: spec.Experiment, changes: dict[str, Any]) -> None:
         "volume_strategies": VOLUME_STRATEGIES,
         "features": FEATURES,
         "scope": SCOPES,
+        "pooled_from": POOLED_FROM,
         "interpolations": INTERPOLATIONS,
         "dims": DIMS,
         "precision": PRECISIONS,

@@ -41,6 +41,7 @@ class Overrides:
       volume_strategies: Volume strategies.
       features: Slice features.
       scope: `within` or `pooled`.
+      pooled_from: `chosen` or `pool`: where scope `pooled` draws slices.
       interpolations: Mask interpolations.
       pseudo_weights: Loss weights of interpolated slices.
       dims: `2d` or `3d`.
@@ -63,6 +64,7 @@ class Overrides:
     volume_strategies: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     scope: tuple[str, ...] | None = None
+    pooled_from: str | None = None
     interpolations: tuple[str, ...] | None = None
     pseudo_weights: tuple[float, ...] | None = None
     dims: tuple[str, ...] | None = None

@@ -254,6 +254,12 @@ def test_the_scope_pooled_has_no_quota():
     assert shapes(cells) == [(12, 6, None), (12, 3, None)]
 
 
+def test_the_scope_pooled_may_draw_from_the_whole_pool():
+    cells, left = make(scope=("within", "pooled"), pooled_from="pool", ceiling_seeds=0)
+    assert shapes(cells) == [(12, 6, 2), (12, 10, None), (12, 3, 4)]
+    assert left == []
+
+
 def test_interpolation_has_weights_and_needs_two_slices_a_volume():
     cells, left = make(
         slices_per_volume=(1, 2),
