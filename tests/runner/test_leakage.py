@@ -12,14 +12,18 @@ import numpy as np
 import pytest
 
 from slicebench import spec
+from slicebench.interpolation import INTERPOLATIONS
 from slicebench.runner.tasks import TaskWork
-from slicebench.selection import STRATEGIES
+from slicebench.selection import STRATEGIES, VOLUME_STRATEGIES
+from slicebench.training.features import TRAINED_FEATURES
 from slicebench.training.patches import draw_patches
+from slicebench.training.pseudo import draw_mixed
 from slicebench.training.sampling import draw_batch, draw_slices
 from tests.runner import small
 
 STEPS = 6
 AUGMENTATION = spec.Augmentation()
+MIXED = dataclasses.replace(small.program(), pseudo_slots=64)
 VOLUMETRIC = dataclasses.replace(
     small.program(),
     dims="3d",
@@ -89,12 +93,25 @@ def make_trials(strategy):
     ]
 
 
+def first_mixed(trial, bank):
+    trial, bank = jax.tree.map(jnp.asarray, (trial, bank))
+
+    def draw(step):
+        key = jax.random.fold_in(jax.random.wrap_key_data(trial.key), step)
+        return draw_mixed(trial, bank, *jax.random.split(key), MIXED)
+
+    return jax.vmap(draw)(np.arange(STEPS))
+
+
 def training_inputs(task, trial):
     work = TaskWork(task)
-    arrays, columns = work.annotate(trial, small.program())
-    volumes = trial.dims == "3d"
-    bank = work.make_bank(VOLUMETRIC if volumes else small.program())
-    drawn = (first_patches if volumes else first_batches)(arrays, bank)
+    program, draw = small.program(), first_batches
+    if trial.dims == "3d":
+        program, draw = VOLUMETRIC, first_patches
+    elif trial.interpolation != "none":
+        program, draw = MIXED, first_mixed
+    arrays, columns = work.annotate(trial, program)
+    drawn = draw(arrays, work.make_bank(program))
     return jax.tree.leaves((arrays, drawn)), columns
 
 
@@ -108,8 +125,12 @@ def masks(task, trials):
 @pytest.mark.parametrize("dims", ["2d", "3d"])
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_training_inputs_do_not_depend_on_hidden_labels(strategy, dims):
+    assert_blind(dataclasses.replace(make_trials(strategy)[1], dims=dims))
+
+
+def assert_blind(trial):
+    """Demands equal bytes where hidden labels are noise, which they are then."""
     task = small.task()
-    trial = dataclasses.replace(make_trials(strategy)[1], dims=dims)
     hidden = scrambled(task, masks(task, [trial]))
     labels = np.concatenate([case.label for case in task.pool])
     noisy = np.concatenate([case.label for case in hidden.pool])
@@ -119,6 +140,47 @@ def test_training_inputs_do_not_depend_on_hidden_labels(strategy, dims):
     assert columns == known
     for one, other in zip(ours, theirs, strict=True):
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+@pytest.mark.parametrize("name", sorted(set(VOLUME_STRATEGIES) - {"stratified"}))
+@pytest.mark.parametrize("scope", ["within", "pooled"])
+def test_chosen_volumes_do_not_depend_on_hidden_labels(name, scope):
+    uses = VOLUME_STRATEGIES[name].uses_features
+    assert_blind(
+        dataclasses.replace(
+            make_trials("k_center")[1],
+            volume_strategy=name,
+            features="intensity" if uses else "none",
+            strategy="k_center" if uses else "random",
+            scope=scope,
+            slices_per_volume=2 if scope == "within" else None,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(INTERPOLATIONS) - {"none", "morphological_itk"})
+)
+def test_interpolated_labels_do_not_depend_on_hidden_ones(name):
+    trial = dataclasses.replace(
+        make_trials("fixed_interval")[1],
+        num_volumes=2,
+        slices_per_volume=3,
+        budget=6,
+        interpolation=name,
+        pseudo_weight=0.5,
+    )
+    (_, columns) = training_inputs(small.task(), trial)
+    assert columns["interpolated_slices"] > 5
+    assert_blind(trial)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "contrastive"])
+def test_trained_features_do_not_depend_on_hidden_labels(name, monkeypatch):
+    quick = dataclasses.replace(TRAINED_FEATURES[name], steps=3)
+    monkeypatch.setitem(TRAINED_FEATURES, name, quick)
+    trial = make_trials("k_center")[1]
+    assert_blind(dataclasses.replace(trial, features=name))
 
 
 def test_training_inputs_do_depend_on_annotated_labels():
