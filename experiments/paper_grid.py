@@ -7,7 +7,9 @@ Command: python -m slicebench.main --experiment=paper_grid --data=FOLDER --dry_r
 shows its size and cost first; without --dry_run it trains.
 
 The factors are the study's; its own strategies and interpolation are not public,
-so the field's standard ones stand for them.
+so the field's standard ones stand for them. Further interpolations, oracles, volume
+strategies, scopes and multiples of the steps are added by flags, such as
+--volume_strategies=random,k_center --scope=within,pooled --steps_factors=0.5,1,2.
 """
 
 import dataclasses
@@ -88,7 +90,7 @@ def get_experiment(*, smoke: bool = False) -> Experiment:
         budgets=(4,),
         slices_per_volume=(1, 2),
         strategies=("random", "k_center"),
-        interpolations=("none",),
+        interpolations=("none", "signed_distance"),
         dims=("2d",),
         num_seeds=2,
         network=Network(width=4, depth=2),

@@ -27,12 +27,12 @@ UNSUPERVISED = (
     "facility_location",
 )
 OTHERS = (
-    "fixed_interval_aligned",
-    "stratified",
-    "central",
-    "foreground_random_66",
+    *("fixed_interval_aligned", "stratified", "central"),
+    *("k_means", "k_medoids", "rep_div"),
+    *("foreground_random_33", "foreground_random_66", "foreground_interval"),
+    *("extent_random", "extent_interval"),
 )
-"""Geometric strategies and one that sees labels: exploration."""
+"""Geometric, further unsupervised ones, and those that see labels: exploration."""
 _DENSITIES = (2, 4)
 
 

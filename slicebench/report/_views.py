@@ -195,6 +195,7 @@ def sensitivity_view(summary: dict[str, Any], option: str, title: str) -> Table:
         Column("num_seeds", "Seeds", "count"),
         Column("verdict", "Verdict", "verdict"),
         Column("verdict_of_all_trials", "With all trials", "verdict"),
+        Column("reason", "Remark"),
     )
     rows = [
         {"option": entry["option"], **row}

@@ -245,6 +245,7 @@ def _sensitivity(
             {
                 **{key: new[key] for key in (*_EFFECT, *_EFFECT_VALUES)},
                 "verdict_of_all_trials": old["verdict"],
+                "reason": new["reason"],
             }
             for new, old in zip(again, entries, strict=True)
             if any(new[key] != old[key] for key in _EFFECT_VALUES)

@@ -55,6 +55,7 @@ def test_sensitivity_lists_what_diverged_trials_change(summary):
     names = {entry["name"] for entry in diverged["contrasts"]}
     assert "allocation slope at 8 slices" in names
     assert "allocation slope at 16 slices" not in names
+    assert {entry["reason"] for entry in diverged["contrasts"]} == {None}
     assert unseen == {"option": "drop_unseen", "contrasts": []}
 
 
