@@ -38,7 +38,8 @@ class Pseudo:
     def hard(self) -> HardLabel:
         """Returns the most probable class, ties to the lowest."""
         if self.soft:
-            return self.label.argmax(axis=-1).astype(np.uint8)
+            wide = self.label.shape[-1] > 256
+            return self.label.argmax(axis=-1).astype(np.uint16 if wide else np.uint8)
         return self.label
 
     def probabilities(
@@ -118,6 +119,8 @@ def _check_inputs(
             f"label of shape {label.shape} and type {label.dtype} given, whole numbers "
             "over depth, height and width are allowed"
         )
+    elif label.size and label.min() < 0:
+        faults.append(f"label value {label.min()} given, 0 and above are allowed")
     if annotated.shape != label.shape[:1] or annotated.dtype != bool:
         faults.append(
             f"annotated of shape {annotated.shape} and type {annotated.dtype} given, "
@@ -134,6 +137,8 @@ def _check_inputs(
             f"image of shape {image.shape} given, {label.shape} and an axis of "
             "channels is allowed"
         )
+    elif image is not None and not np.isfinite(image).all():
+        faults.append("image with voxels that are no number given, finite ones allowed")
     if faults:
         raise gather(f"interpolation {name}", faults)
 

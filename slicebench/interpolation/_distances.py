@@ -17,7 +17,9 @@ def signed_distances(
 
     Distances run from voxel centre to the nearest centre on the other side of
     the border, less half of the smaller side of a voxel, because the border
-    lies between them: the function has slope 1 across it and no jump.
+    lies between them: across that side the function has slope 1 and no jump. Across
+    a longer one it is as steep as two halves of the shorter leave it, up to 2: a
+    border that is blended there is placed to within part of a voxel.
 
     Args:
       plane: Class indices, or a mask, whose class is 1.

@@ -22,7 +22,8 @@ class Costs:
       prevalence: Share of slices that show any of the structures.
       adjacent: Share of a slice's time that is left right after its neighbour.
       corrected_slice: To check and correct one class on a slice that is guessed.
-      extent_mark: To find and mark the first or the last slice of a class in a volume.
+      extent_mark: To find and mark the first or the last slice of a volume that
+        shows a structure.
     """
 
     volume: float = 1.0
@@ -99,12 +100,14 @@ class Costs:
 
     @property
     def with_extents(self) -> "Costs":
-        """The same where the extent of every class is marked before slices are drawn.
+        """The same where the extent is marked before slices are drawn.
 
-        Two marks a class are made when a volume is opened; every slice that is then
-        drawn shows the structures.
+        Two marks are made when a volume is opened: the first and the last slice that
+        show a structure, whichever, as the oracles of `slicebench.selection` are told
+        them and `extent_marks` of a run counts them. Every slice that is then drawn
+        shows structures.
         """
-        marks = 2 * self.classes * self.extent_mark
+        marks = 2 * self.extent_mark
         return dataclasses.replace(self, volume=self.volume + marks, prevalence=1.0)
 
     def affordable(self, minutes: float, slices_per_volume: int) -> int:

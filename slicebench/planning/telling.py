@@ -37,8 +37,8 @@ def _extents(plan: Plan) -> list[str]:
     plain = costs.affordable(plan.minutes, each) * costs.prevalence
     return [
         f"the same time buys about {plain:.0f} slices that show a structure as "
-        f"planned, and {marked.affordable(plan.minutes, each)} if first and last "
-        f"slice of each structure were marked before ({costs.extent_mark:g} min a mark)"
+        f"planned, and {marked.affordable(plan.minutes, each)} if the first and last "
+        f"slice with a structure were marked before ({costs.extent_mark:g} min a mark)"
     ]
 
 

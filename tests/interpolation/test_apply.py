@@ -102,6 +102,25 @@ def test_a_broken_contract_is_named(monkeypatch, result, soft, message):
         interpolate("mine", label, annotated, SPACING)
 
 
+def test_labels_below_zero_and_images_with_gaps_are_named():
+    label, annotated = make_label()
+    below = label.astype(np.int16)
+    below[0, 0, 0] = -3
+    with pytest.raises(InputError, match="label value -3 given"):
+        interpolate("nearest", below, annotated, SPACING)
+    image = np.zeros((*label.shape, 1))
+    image[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="image with voxels that are no number"):
+        interpolate("image_guided", label, annotated, SPACING, image=image)
+
+
+def test_probable_classes_beyond_a_byte_stay_what_they_are():
+    label = np.full((3, 2, 2), 300, np.uint16)
+    annotated = np.array([True, False, True])
+    soft = interpolate("linear", label, annotated, SPACING)
+    np.testing.assert_array_equal(soft.hard(), label)
+
+
 def test_missing_image_is_named_by_the_method_itself():
     label, annotated = make_label()
     with pytest.raises(InputError, match="image_guided: no image"):

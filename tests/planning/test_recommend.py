@@ -119,9 +119,9 @@ def test_minutes_of_slices_by_hand():
     assert Costs(classes=3, foreground_slice=2).slice == 6
 
 
-def test_marks_cost_two_a_class_and_leave_no_empty_slice():
+def test_marks_cost_two_a_volume_and_leave_no_empty_slice():
     costs = Costs(volume=1, classes=3, prevalence=0.2, extent_mark=0.5).with_extents
-    assert costs.volume == 1 + 2 * 3 * 0.5
+    assert costs.volume == 1 + 2 * 0.5
     assert costs.slice == 3 * 1.5
 
 
