@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slicebench.interpolation import INTERPOLATIONS
+from slicebench.results import Store
 from slicebench.runner.experiments import load_experiment, override
 from slicebench.runner.options import Overrides
 from slicebench.selection import (
@@ -15,6 +17,7 @@ from slicebench.selection import (
     PoolView,
     select,
 )
+from tests import command
 from tests.selection.pools import make_view
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
@@ -24,7 +27,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 @pytest.fixture(autouse=True)
 def registries():
     """What an example adds is taken away again."""
-    before = [(r, dict(r)) for r in (STRATEGIES, FEATURES, VOLUME_STRATEGIES)]
+    kinds = (STRATEGIES, FEATURES, VOLUME_STRATEGIES, INTERPOLATIONS)
+    before = [(r, dict(r)) for r in kinds]
     yield
     for registry, entries in before:
         registry.clear()
@@ -68,5 +72,18 @@ def test_features_and_volumes_of_ones_own(tmp_path):
     assert VOLUME_STRATEGIES["thickest"].select(view, 1, 0).tolist() == [1]
 
 
+def test_an_interpolation_of_ten_lines_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.py"
+    path.write_text(EXAMPLES[2])
+    outcome = command.run(
+        f"--experiment={path}", "--smoke", "--workdir=out", report=False
+    )
+    assert outcome.status == 0, outcome.err
+    trials = Store(tmp_path / "out").read_trials().set_index("interpolation")
+    assert set(trials.index) == {"none", "from_below"}
+    assert (trials.loc[["from_below"], "interpolated_slices"] > 0).all()
+
+
 def test_every_example_is_tested():
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
