@@ -104,6 +104,47 @@ def rep_div(view, quotas, budget, seed):
     return by_volume(view, greedy(volumes, quotas, budget, score))
 
 
+def ward(rows, count):
+    """Joins the two clusters whose union adds least squared spread (Ward 1963)."""
+    rows = [unit(row) for row in rows]
+
+    def spread(members):
+        columns = range(len(rows[0]))
+        mean = [math.fsum(rows[m][c] for m in members) / len(members) for c in columns]
+        return math.fsum(math.dist(rows[m], mean) ** 2 for m in members)
+
+    clusters = [[row] for row in range(len(rows))]
+    while len(clusters) > count:
+        costs = {
+            (a, b): spread(one + other) - spread(one) - spread(other)
+            for a, one in enumerate(clusters)
+            for b, other in enumerate(clusters)
+            if a < b
+        }
+        a, b = min(costs, key=costs.get)
+        clusters[a] = sorted(clusters[a] + clusters.pop(b))
+    return sorted(clusters, key=lambda members: (-len(members), members[0]))
+
+
+def representative(view, quotas, budget, seed):
+    volumes, rows = flatten(view)
+    clusters = ward(rows, max(1, budget // 2))
+    picked, own = [], [[] for _ in clusters]
+    while len(picked) < budget:
+        for members, mine in zip(clusters, own, strict=True):
+            gain = covering([rows[m] for m in members], cosine, -1.0)
+            free = [
+                at
+                for at, row in enumerate(members)
+                if may_pick(row, picked, volumes, quotas)
+            ]
+            if free and len(picked) < budget:
+                best = max(free, key=lambda at: (round(gain(at, mine), 9), -at))
+                mine.append(best)
+                picked.append(members[best])
+    return by_volume(view, picked)
+
+
 def purity(rows, names, radius):
     """Share of open balls that hold one pseudo-label only."""
     pure = [

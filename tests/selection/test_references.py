@@ -63,6 +63,15 @@ def test_typiclust(view):
         assert ours("typiclust", view, quotas, budget) == slow
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_representative_from_its_clusters_on(seed):
+    # Distances between real numbers have no ties, which any Ward may break its way.
+    view = make_view([9, 5, 7], columns=3, seed=seed)
+    for quotas, budget in cases_of(view):
+        slow = references.representative(view, quotas, budget, 3)
+        assert ours("representative", view, quotas, budget) == slow
+
+
 @every_view
 def test_probcover(view):
     for quotas, budget in cases_of(view):
