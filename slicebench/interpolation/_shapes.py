@@ -13,10 +13,6 @@ the other side, has three ways to go on:
 - Else it ends: it shrinks by distance from its border like a paraboloid, with
   its tip `_morph.END` of the way to the other annotated slice. Seen from the
   other side it appears the same way.
-
-A loose shape that touches another class, and has no firm foreground in its place on
-the other side, stays where it is whatever its way: taken out, such as the wall of a
-tube that narrows by more than the wall is thick, it would leave a gap to that class.
 """
 
 import itertools
@@ -104,40 +100,12 @@ def take_apart(lower: Plane, upper: Plane, pixel: Pixel) -> Parts:
     covers = [_cover(shapes, lower.shape) for shapes in (below, above)]
     below = [shape for shape in below if not _renamed(shape, covers[1])]
     above = [shape for shape in above if not _renamed(shape, covers[0])]
-    covers = [_cover(shapes, lower.shape) for shapes in (below, above)]
-    firm = [(p > 0) & ~cover for p, cover in zip((lower, upper), covers, strict=True)]
-    pieces = [
-        piece
-        for piece in _pair(below, above, pixel)
-        if not (
-            _leaves_gap(piece.lower, lower, firm[1])
-            or _leaves_gap(piece.upper, upper, firm[0])
-        )
-    ]
-    return _without(lower, upper, pieces)
-
-
-def _leaves_gap(
-    shape: Shape | None, plane: Plane, firm: Bool[np.ndarray, "height width"]
-) -> bool:
-    """Whether a shape touches another class and nothing would fill its place."""
-    if shape is None or firm[shape.mask].all():
-        return False
-    round_it = ndimage.binary_dilation(shape.mask, _TOUCHING) & ~shape.mask
-    return bool((plane[round_it] > 0).any())
-
-
-def _without(lower: Plane, upper: Plane, pieces: list[Piece]) -> Parts:
-    """Takes pieces out: there each slice has what the other one has."""
-    taken = [
-        _cover([shape for shape in shapes if shape], lower.shape)
-        for shapes in ([p.lower for p in pieces], [p.upper for p in pieces])
-    ]
+    taken = [_cover(shapes, lower.shape) for shapes in (below, above)]
     nothing = np.zeros_like(lower)
     return Parts(
         np.where(taken[0], np.where(taken[1], nothing, upper), lower),
         np.where(taken[1], np.where(taken[0], nothing, lower), upper),
-        pieces,
+        _pair(below, above, pixel),
     )
 
 
