@@ -131,18 +131,20 @@ def _close(
     It lies where both have foreground, or between two classes where one at least has.
     Its voxels get the class of the nearest other one.
     """
-    empty, count = ndimage.label(plane == 0)
+    empty = np.empty(plane.shape, np.int32)
+    ndimage.label(plane == 0, output=empty)
     gaps = np.zeros(plane.shape, bool)
     outer = {*empty[0], *empty[-1], *empty[:, 0], *empty[:, -1]}
-    for name in set(range(1, count + 1)) - outer:
+    for name in np.setdiff1d(empty, [0, *outer]):
         gap = empty == name
         edge = ndimage.binary_dilation(gap, _ROUND) & ~gap
         between = len(np.unique(plane[edge])) > 1
         if (below & above)[gap].all() or (between and (below | above)[gap].all()):
             gaps |= gap
     if gaps.any():
-        nearest = ndimage.distance_transform_edt(
-            plane == 0, pixel, return_distances=False, return_indices=True
+        nearest = np.empty((2, *plane.shape), np.int32)
+        ndimage.distance_transform_edt(
+            plane == 0, pixel, False, return_indices=True, indices=nearest
         )
         plane[gaps] = plane[tuple(nearest)][gaps]
 
