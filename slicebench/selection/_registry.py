@@ -205,7 +205,7 @@ VOLUME_STRATEGIES: dict[str, VolumeStrategy] = {
         uses_features=False,
         deterministic=True,
         nested=True,
-        reference="uncertainty of proxy labels (Nath et al. 2022; COLosSAL 2023)",
+        reference="entropy of an intensity threshold, no network (after Nath 2022)",
         uses_proxy=True,
     ),
     "stratified": VolumeStrategy(
