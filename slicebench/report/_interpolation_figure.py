@@ -106,7 +106,7 @@ def _draw(axes: Axes, line: _Line, column: str, aside: float) -> None:
     filled = [verdict not in _OPEN for verdict in part["verdict"]]
     for place, value, full in zip(at, middle, filled, strict=True):
         inside = color if full else _palette.PAPER
-        axes.plot(place, value, line.look.marker, color=color, mfc=inside)
+        axes.plot(place, value, marker=line.look.marker, color=color, mfc=inside)
 
 
 def _ticks(axes: Axes, effects: pd.DataFrame, column: str) -> None:

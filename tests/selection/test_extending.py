@@ -76,9 +76,7 @@ def test_an_interpolation_of_ten_lines_from_the_command_line(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.py"
     path.write_text(EXAMPLES[2])
-    outcome = command.run(
-        f"--experiment={path}", "--smoke", "--workdir=out", report=False
-    )
+    outcome = command.run(f"--experiment={path}", "--smoke", "--workdir=out")
     assert outcome.status == 0, outcome.err
     trials = Store(tmp_path / "out").read_trials().set_index("interpolation")
     assert set(trials.index) == {"none", "from_below"}
