@@ -210,9 +210,8 @@ class Trial:
       fold: Outer fold of the split; 0 where one split is used.
       dims: `2d` or `3d`.
       budget: Planned number of annotated slices.
-      num_volumes: Volumes that hold annotated slices.
-      slices_per_volume: Annotated slices in each; None where all slices are
-        annotated or quotas are uneven.
+      num_volumes: Volumes that annotated slices are drawn from.
+      slices_per_volume: Slices of each; None where all are taken or quotas are uneven.
       volume_strategy: How the volumes are chosen.
       strategy: How slices are chosen in them.
       features: Slice features that the strategy sees, `none` if it sees none.
